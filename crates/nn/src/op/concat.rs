@@ -1,0 +1,80 @@
+//! Matrices side by side.
+
+use super::Op;
+use crate::{Real, Tape, Var};
+
+/// Stretch of the tape's list of parts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Concat {
+    first: usize,
+    count: usize,
+}
+
+impl<T: Real> Tape<T> {
+    /// The columns of `parts`, each `[n, cols_i]`, side by side: `[n, sum of cols_i]`. One matrix may occur twice.
+    pub fn concat(&mut self, parts: &[Var]) -> Var {
+        let rows = parts.first().map(|&part| self.shape(part).0).expect("concat: at least one part");
+        for &part in parts {
+            assert_eq!(self.shape(part).0, rows, "concat: rows of each part must equal those of the first");
+        }
+        let cols = parts.iter().map(|&part| self.shape(part).1).sum();
+        let needs_grad = parts.iter().any(|&part| self.needs_grad(part));
+        let first = self.parts.len();
+        self.parts.extend_from_slice(parts);
+        let y = self.push(rows, cols, needs_grad, Op::Concat(Concat { first, count: parts.len() }));
+        let mut start = 0;
+        for &part in parts {
+            let width = self.shape(part).1;
+            let (before, out) = self.output(y);
+            copy_columns(before.of(part), (width, 0), out, (cols, start), width);
+            start += width;
+        }
+        y
+    }
+}
+
+impl Concat {
+    pub(crate) fn backward<T: Real>(self, tape: &mut Tape<T>, y: Var) {
+        let cols = tape.shape(y).1;
+        let mut start = 0;
+        for index in self.first..self.first + self.count {
+            let part = tape.parts[index];
+            let width = tape.shape(part).1;
+            if let Some(flow) = tape.flow(y, part) {
+                if flow.add {
+                    add_columns(flow.dy, (cols, start), flow.dx, (width, 0), width);
+                } else {
+                    copy_columns(flow.dy, (cols, start), flow.dx, (width, 0), width);
+                }
+            }
+            start += width;
+        }
+    }
+}
+
+/// Row by row, the stretches of `width` elements: each side is (length of a row, first column).
+fn columns<'a, T>(
+    from: &'a [T],
+    (from_cols, from_start): (usize, usize),
+    to: &'a mut [T],
+    (to_cols, to_start): (usize, usize),
+    width: usize,
+) -> impl Iterator<Item = (&'a [T], &'a mut [T])> {
+    let from = from.chunks_exact(from_cols.max(1)).map(move |row| &row[from_start..from_start + width]);
+    let to = to.chunks_exact_mut(to_cols.max(1)).map(move |row| &mut row[to_start..to_start + width]);
+    from.zip(to)
+}
+
+fn copy_columns<T: Real>(from: &[T], at: (usize, usize), to: &mut [T], to_at: (usize, usize), width: usize) {
+    for (from, to) in columns(from, at, to, to_at, width) {
+        to.copy_from_slice(from);
+    }
+}
+
+fn add_columns<T: Real>(from: &[T], at: (usize, usize), to: &mut [T], to_at: (usize, usize), width: usize) {
+    for (from, to) in columns(from, at, to, to_at, width) {
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to += from;
+        }
+    }
+}

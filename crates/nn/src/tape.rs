@@ -1,0 +1,207 @@
+//! The record of one forward pass, and the pass backwards.
+
+use crate::Real;
+use crate::arena::Arena;
+use crate::op::Op;
+use std::ops::Range;
+
+/// A matrix on a tape. Valid until the tape is reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Var {
+    index: u32,
+    pass: u32,
+}
+
+/// Records operations as they are computed and walks back over them.
+///
+/// Values and gradients live in two arenas that [`Tape::reset`] rewinds, so that a step allocates nothing once the
+/// arenas have grown to the largest step's size. Wrong shapes are bugs of the caller and panic with both shapes in
+/// the message. Nothing hides a NaN.
+#[derive(Debug, Default)]
+pub struct Tape<T: Real> {
+    nodes: Vec<Node>,
+    /// Inputs of operations that take any number of them.
+    pub(crate) parts: Vec<Var>,
+    values: Arena<T>,
+    grads: Arena<T>,
+    pass: u32,
+    /// For operations' own use within one call.
+    pub(crate) scratch: Scratch<T>,
+}
+
+/// Buffers whose content does not outlive an operation's forward or backward.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch<T> {
+    pub(crate) dz: Vec<T>,
+    pub(crate) transposed: Vec<T>,
+}
+
+#[derive(Debug, Clone)]
+struct Node {
+    rows: usize,
+    cols: usize,
+    stretch: Range<usize>,
+    needs_grad: bool,
+    /// Whether the gradient holds something: its first contribution overwrites, later ones add.
+    has_grad: bool,
+    op: Op,
+}
+
+/// Values that an operation may read: its inputs and what it kept.
+pub(crate) struct Values<'a, T> {
+    nodes: &'a [Node],
+    values: &'a [T],
+}
+
+impl<'a, T: Real> Values<'a, T> {
+    pub(crate) fn of(&self, v: Var) -> &'a [T] {
+        &self.values[self.nodes[v.index as usize].stretch.clone()]
+    }
+}
+
+/// One step backwards: from the gradient of an operation's result to that of one of its inputs.
+pub(crate) struct Flow<'a, T> {
+    pub(crate) values: Values<'a, T>,
+    /// Gradient of the result.
+    pub(crate) dy: &'a [T],
+    /// Gradient of the input.
+    pub(crate) dx: &'a mut [T],
+    /// Whether to add to `dx`; otherwise every element must be overwritten.
+    pub(crate) add: bool,
+}
+
+impl<T: Real> Tape<T> {
+    /// An empty tape.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets all matrices and keeps their memory. Earlier [`Var`]s are refused from now on.
+    pub fn reset(&mut self) {
+        self.nodes.clear();
+        self.parts.clear();
+        self.values.rewind();
+        self.grads.rewind();
+        self.pass = self.pass.wrapping_add(1);
+    }
+
+    /// A matrix whose gradient is wanted. `fill` gets its row-major buffer zeroed.
+    pub fn leaf(&mut self, rows: usize, cols: usize, fill: impl FnOnce(&mut [T])) -> Var {
+        self.source(rows, cols, true, fill)
+    }
+
+    /// A matrix without a gradient: none is computed for it, nor for what depends on constants only. `fill` gets its
+    /// row-major buffer zeroed.
+    pub fn constant(&mut self, rows: usize, cols: usize, fill: impl FnOnce(&mut [T])) -> Var {
+        self.source(rows, cols, false, fill)
+    }
+
+    /// Row-major elements.
+    pub fn value(&self, v: Var) -> &[T] {
+        self.values.get(self.node(v).stretch.clone())
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self, v: Var) -> (usize, usize) {
+        let node = self.node(v);
+        (node.rows, node.cols)
+    }
+
+    /// Whether the matrix is a leaf or depends on one.
+    pub fn needs_grad(&self, v: Var) -> bool {
+        self.node(v).needs_grad
+    }
+
+    /// Gradient of the last [`Tape::backward`]'s loss by this matrix: zero where the loss does not depend on it.
+    ///
+    /// # Panics
+    /// For constants, which have none, and before [`Tape::backward`].
+    pub fn grad(&self, v: Var) -> &[T] {
+        let node = self.node(v);
+        assert!(node.has_grad, "no gradient of {v:?}: it is a constant, or backward was not called after it was made");
+        self.grads.get(node.stretch.clone())
+    }
+
+    /// Computes the gradient of `loss`, a `[1, 1]` matrix, by every matrix that it depends on and that needs one.
+    ///
+    /// May be called again, for another loss or the same: each call starts from zero.
+    pub fn backward(&mut self, loss: Var) {
+        assert_eq!(self.shape(loss), (1, 1), "backward starts from a scalar");
+        self.start_gradients();
+        let last = loss.index as usize;
+        if self.nodes[last].needs_grad {
+            self.nodes[last].has_grad = true;
+            self.grads.get_mut(self.nodes[last].stretch.clone()).fill(T::ONE);
+        }
+        for index in (0..=last).rev() {
+            if self.nodes[index].has_grad {
+                let var = Var { index: index as u32, pass: self.pass };
+                self.nodes[index].op.backward(self, var);
+            }
+        }
+        self.zero_missing_gradients();
+    }
+
+    fn start_gradients(&mut self) {
+        let end = self.nodes.last().map_or(0, |node| node.stretch.end);
+        self.grads.rewind();
+        self.grads.take(end);
+        for node in &mut self.nodes {
+            node.has_grad = false;
+        }
+    }
+
+    fn zero_missing_gradients(&mut self) {
+        for node in self.nodes.iter_mut().filter(|node| node.needs_grad && !node.has_grad) {
+            self.grads.get_mut(node.stretch.clone()).fill(T::ZERO);
+            node.has_grad = true;
+        }
+    }
+
+    fn source(&mut self, rows: usize, cols: usize, needs_grad: bool, fill: impl FnOnce(&mut [T])) -> Var {
+        let var = self.push(rows, cols, needs_grad, Op::Source);
+        let buffer = self.output(var).1;
+        buffer.fill(T::ZERO);
+        fill(buffer);
+        var
+    }
+
+    fn node(&self, v: Var) -> &Node {
+        assert_eq!(v.pass, self.pass, "{v:?} was made before the tape's last reset, or by another tape");
+        &self.nodes[v.index as usize]
+    }
+
+    /// Adds the result of an operation; its buffer holds whatever was there before.
+    pub(crate) fn push(&mut self, rows: usize, cols: usize, needs_grad: bool, op: Op) -> Var {
+        let index = u32::try_from(self.nodes.len()).expect("a step has fewer than 2^32 operations");
+        let stretch = self.values.take(rows * cols);
+        self.nodes.push(Node { rows, cols, stretch, needs_grad, has_grad: false, op });
+        Var { index, pass: self.pass }
+    }
+
+    /// What was computed before `v`, and the buffer of `v`.
+    pub(crate) fn output(&mut self, v: Var) -> (Values<'_, T>, &mut [T]) {
+        let stretch = self.node(v).stretch.clone();
+        let (values, rest) = self.values.split_at_mut(stretch.start);
+        (Values { nodes: &self.nodes, values }, &mut rest[..stretch.len()])
+    }
+
+    /// The way back from `y` to its input `x`; `None` if `x` needs no gradient. The caller must use it.
+    pub(crate) fn flow(&mut self, y: Var, x: Var) -> Option<Flow<'_, T>> {
+        let node = &mut self.nodes[x.index as usize];
+        if !node.needs_grad {
+            return None;
+        }
+        let add = std::mem::replace(&mut node.has_grad, true);
+        let (to, from) = (self.nodes[x.index as usize].stretch.clone(), self.nodes[y.index as usize].stretch.clone());
+        let (before, rest) = self.grads.split_at_mut(from.start);
+        let values = Values { nodes: &self.nodes, values: self.values.all() };
+        Some(Flow { values, dy: &rest[..from.len()], dx: &mut before[to], add })
+    }
+
+    /// The value and the gradient of the result `y` of an operation.
+    pub(crate) fn result(&self, y: Var) -> (&[T], &[T]) {
+        let stretch = &self.nodes[y.index as usize].stretch;
+        (self.values.get(stretch.clone()), self.grads.get(stretch.clone()))
+    }
+}
