@@ -1,0 +1,394 @@
+//! Writing a log, whole or not at all.
+
+use super::columns::arrow_schema;
+use super::manifest::{FORMAT, ImportNotes, Manifest, Part};
+use super::{BAD_ROWS_FILE, MANIFEST_FILE, PARTS_DIR, SCHEMA_FILE, STAGING_DIR};
+use crate::error::{Error, Result};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use perennial_core::{Digest, Schema, Span, Timestamp};
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Where parts end, and whether an existing log may be replaced.
+#[derive(Debug, Clone, Copy)]
+pub struct PartitionOptions {
+    /// Where parts end.
+    pub cut: Cut,
+    /// Replace the log that is already there, once the new one is whole.
+    pub replace: bool,
+}
+
+/// Where the parts of a log end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// After so many rows.
+    Rows(u64),
+    /// At multiples of a span since 1970, in UTC.
+    Span(Span),
+}
+
+impl Default for PartitionOptions {
+    /// About a million rows to a part: big enough to compress, small enough to copy and check one by one.
+    fn default() -> Self {
+        PartitionOptions { cut: Cut::Rows(1 << 20), replace: false }
+    }
+}
+
+/// Writes a log to a directory. Nothing of it can be seen there before [`LogWriter::finish`]; dropped unfinished, it
+/// leaves nothing behind.
+pub struct LogWriter {
+    dir: PathBuf,
+    staging: Staging,
+    schema: Schema,
+    columns: SchemaRef,
+    options: PartitionOptions,
+    open: Option<OpenPart>,
+    parts: Vec<Part>,
+    waiting: Vec<RecordBatch>,
+    waiting_rows: usize,
+    rows: u64,
+    last_time: Option<Timestamp>,
+}
+
+/// Rows are handed to Parquet in pieces of this size, however they arrive: page boundaries, and so the bytes of a
+/// part, depend on the rows alone.
+const BLOCK: usize = 1 << 14;
+
+/// A row group is what a reader of one column must touch at once.
+const ROW_GROUP: usize = 1 << 18;
+
+impl LogWriter {
+    /// Starts a log in `dir`, which must be absent, empty, the remains of a writer that was killed, or (with
+    /// `options.replace`) a log.
+    pub fn create(dir: &Path, schema: &Schema, options: PartitionOptions) -> Result<LogWriter> {
+        let staging = Staging::open(dir, options.replace)?;
+        Ok(LogWriter {
+            dir: dir.to_owned(),
+            staging,
+            schema: schema.clone(),
+            columns: arrow_schema(schema),
+            options,
+            open: None,
+            parts: Vec::new(),
+            waiting: Vec::new(),
+            waiting_rows: 0,
+            rows: 0,
+            last_time: None,
+        })
+    }
+
+    /// Adds rows: columns as in [`arrow_schema`], times in order and not before those already written.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if batch.schema_ref().fields() != self.columns.fields() {
+            let problem = format!("expected {:?}, got {:?}", self.columns.fields(), batch.schema_ref().fields());
+            return Err(arrow::error::ArrowError::SchemaError(problem).into());
+        }
+        self.check_order(batch)?;
+        self.rows += batch.num_rows() as u64;
+        let mut rest = batch.clone();
+        while self.waiting_rows + rest.num_rows() >= BLOCK {
+            let take = BLOCK - self.waiting_rows;
+            self.waiting.push(rest.slice(0, take));
+            rest = rest.slice(take, rest.num_rows() - take);
+            self.flush_block()?;
+        }
+        if rest.num_rows() > 0 {
+            self.waiting_rows += rest.num_rows();
+            self.waiting.push(rest);
+        }
+        Ok(())
+    }
+
+    /// Number of rows written so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Closes the last part, moves everything into place and writes the manifest last.
+    pub fn finish(mut self, notes: ImportNotes) -> Result<Manifest> {
+        self.flush_block()?;
+        self.close_part()?;
+        let schema_text = self.schema.to_toml();
+        let manifest = Manifest {
+            format: FORMAT,
+            schema: Digest::of_bytes(schema_text.as_bytes()),
+            rows: self.rows,
+            first_time: self.parts.first().map(|part| part.first_time),
+            last_time: self.parts.last().map(|part| part.last_time),
+            parts: std::mem::take(&mut self.parts),
+            notes,
+        };
+        write_synced(&self.staging.path.join(SCHEMA_FILE), schema_text.as_bytes())?;
+        let text = serde_json::to_string_pretty(&manifest).expect("a manifest is plain data");
+        write_synced(&self.staging.path.join(MANIFEST_FILE), text.as_bytes())?;
+        self.staging.publish(&self.dir)?;
+        Ok(manifest)
+    }
+
+    /// The directory in which the log is being made: for files that belong to it (`bad_rows.jsonl`) and for scratch.
+    #[expect(dead_code)]
+    pub(crate) fn staging(&self) -> &Path {
+        &self.staging.path
+    }
+
+    fn check_order(&mut self, batch: &RecordBatch) -> Result<()> {
+        for (row, &time) in times(batch).iter().enumerate() {
+            let time = Timestamp(time);
+            if let Some(previous) = self.last_time.filter(|&previous| time < previous) {
+                let row = self.rows + row as u64;
+                return Err(Error::Unsorted { file: self.dir.display().to_string(), row, time, previous });
+            }
+            self.last_time = Some(time);
+        }
+        Ok(())
+    }
+
+    fn flush_block(&mut self) -> Result<()> {
+        let block = match self.waiting.as_slice() {
+            [] => return Ok(()),
+            [only] => only.clone(),
+            several => concat_batches(&self.columns, several)?,
+        };
+        self.waiting.clear();
+        self.waiting_rows = 0;
+        let mut start = 0;
+        while start < block.num_rows() {
+            let end = start + self.rows_until_cut(&times(&block)[start..])?;
+            self.write_to_part(&block.slice(start, end - start))?;
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// How many of the rows at `times` go to the open part, at least one; closes the part if none does.
+    fn rows_until_cut(&mut self, times: &[i64]) -> Result<usize> {
+        match self.options.cut {
+            Cut::Rows(limit) => {
+                let limit = limit.max(1);
+                if self.open.as_ref().is_some_and(|part| part.rows >= limit) {
+                    self.close_part()?;
+                }
+                let room = limit - self.open.as_ref().map_or(0, |part| part.rows);
+                Ok(times.len().min(usize::try_from(room).unwrap_or(usize::MAX)))
+            }
+            Cut::Span(span) => {
+                let cell = |time: i64| time.div_euclid(span.0.max(1));
+                if self.open.as_ref().is_some_and(|part| cell(part.first_time.0) != cell(times[0])) {
+                    self.close_part()?;
+                }
+                Ok(times.partition_point(|&time| cell(time) == cell(times[0])))
+            }
+        }
+    }
+
+    fn write_to_part(&mut self, block: &RecordBatch) -> Result<()> {
+        if self.open.is_none() {
+            let number = self.parts.len();
+            self.open = Some(OpenPart::create(&self.staging.path, &self.columns, number, Timestamp(times(block)[0]))?);
+        }
+        self.open.as_mut().expect("opened above").write(block)
+    }
+
+    fn close_part(&mut self) -> Result<()> {
+        if let Some(open) = self.open.take() {
+            self.parts.push(open.close()?);
+        }
+        Ok(())
+    }
+}
+
+/// The part that is being written.
+struct OpenPart {
+    path: PathBuf,
+    name: String,
+    writer: ArrowWriter<Hashing>,
+    rows: u64,
+    first_time: Timestamp,
+    last_time: Timestamp,
+}
+
+impl OpenPart {
+    fn create(staging: &Path, columns: &SchemaRef, number: usize, first_time: Timestamp) -> Result<OpenPart> {
+        let name = part_name(first_time, number);
+        let path = staging.join(PARTS_DIR).join(&name);
+        let file = Hashing::create(&path)?;
+        let writer = ArrowWriter::try_new(file, columns.clone(), Some(properties(columns)));
+        let writer = writer.map_err(Error::parquet(&path))?;
+        Ok(OpenPart { path, name, writer, rows: 0, first_time, last_time: first_time })
+    }
+
+    fn write(&mut self, block: &RecordBatch) -> Result<()> {
+        self.writer.write(block).map_err(Error::parquet(&self.path))?;
+        self.rows += block.num_rows() as u64;
+        self.last_time = Timestamp(*times(block).last().expect("a block has rows"));
+        Ok(())
+    }
+
+    fn close(mut self) -> Result<Part> {
+        self.writer.finish().map_err(Error::parquet(&self.path))?;
+        let (bytes, blake3) = self.writer.inner_mut().sync().map_err(Error::io(&self.path))?;
+        let (rows, first_time, last_time) = (self.rows, self.first_time, self.last_time);
+        Ok(Part { file: self.name, rows, first_time, last_time, bytes, blake3 })
+    }
+}
+
+/// `part-20171001T020000Z-00000.parquet`: sorts by name as by time.
+fn part_name(first: Timestamp, number: usize) -> String {
+    let start = match jiff::Timestamp::from_microsecond(first.0) {
+        Ok(time) => time.strftime("%Y%m%dT%H%M%SZ").to_string(),
+        Err(_) => format!("{}us", first.0), // outside the years that a calendar has
+    };
+    format!("part-{start}-{number:05}.parquet")
+}
+
+/// How parts are encoded; SPEED.md has the measurements.
+fn properties(columns: &SchemaRef) -> WriterProperties {
+    let mut builder = WriterProperties::builder()
+        .set_compression(Compression::LZ4_RAW)
+        .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_created_by("perennial".to_owned());
+    for column in columns.fields() {
+        let path = ColumnPath::from(column.name().as_str());
+        let encoding = match column.data_type() {
+            DataType::UInt64 => Encoding::PLAIN, // event ids are as good as random
+            DataType::Timestamp(..) => Encoding::DELTA_BINARY_PACKED,
+            _ => continue,
+        };
+        builder = builder.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, encoding);
+    }
+    builder.build()
+}
+
+/// A file that hashes what is written to it.
+struct Hashing {
+    file: BufWriter<File>,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl Hashing {
+    fn create(path: &Path) -> Result<Hashing> {
+        let file = File::create(path).map_err(Error::io(path))?;
+        Ok(Hashing { file: BufWriter::with_capacity(1 << 20, file), hasher: blake3::Hasher::new(), bytes: 0 })
+    }
+
+    fn sync(&mut self) -> std::io::Result<(u64, Digest)> {
+        self.file.flush()?;
+        self.file.get_ref().sync_all()?;
+        let hex = self.hasher.finalize().to_hex();
+        Ok((self.bytes, Digest::parse(&hex).expect("64 hexadecimal digits")))
+    }
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// The directory in which a log is made, locked against other writers and removed when dropped.
+struct Staging {
+    path: PathBuf,
+    /// Whether the log's own directory was made for it, and goes with it.
+    made_dir: bool,
+    /// Held for its lock.
+    _lock: File,
+}
+
+impl Staging {
+    fn open(dir: &Path, replace: bool) -> Result<Staging> {
+        let made_dir = !dir.exists();
+        fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        let path = dir.join(STAGING_DIR);
+        check_free(dir, &path, replace)?;
+        fs::create_dir_all(&path).map_err(Error::io(&path))?;
+        let lock_path = path.join("lock");
+        let lock = File::create(&lock_path).map_err(Error::io(&lock_path))?;
+        if lock.try_lock().is_err() {
+            let problem = "another import is writing here; wait for it or choose another directory".to_owned();
+            return Err(Error::Occupied { dir: dir.to_owned(), problem });
+        }
+        let parts = path.join(PARTS_DIR);
+        remove_if_there(&parts)?;
+        remove_if_there(&path.join(BAD_ROWS_FILE))?;
+        fs::create_dir(&parts).map_err(Error::io(&parts))?;
+        Ok(Staging { path, made_dir, _lock: lock })
+    }
+
+    /// Moves the files into place. A kill during this leaves a directory without a manifest, never a mixed log.
+    fn publish(self, dir: &Path) -> Result<()> {
+        sync_dir(&self.path.join(PARTS_DIR))?;
+        remove_if_there(&dir.join(MANIFEST_FILE))?;
+        for name in [PARTS_DIR, SCHEMA_FILE, BAD_ROWS_FILE, MANIFEST_FILE] {
+            let (from, to) = (self.path.join(name), dir.join(name));
+            if name != MANIFEST_FILE {
+                remove_if_there(&to)?;
+            }
+            if from.exists() {
+                fs::rename(&from, &to).map_err(Error::io(&to))?;
+            }
+            sync_dir(dir)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Staging {
+    /// What cannot be removed here is removed by the next writer.
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+        if let Some(dir) = self.path.parent().filter(|_| self.made_dir) {
+            let _ = fs::remove_dir(dir); // refused if the log was moved in
+        }
+    }
+}
+
+fn check_free(dir: &Path, staging: &Path, replace: bool) -> Result<()> {
+    let occupied = |problem: &str| Err(Error::Occupied { dir: dir.to_owned(), problem: problem.to_owned() });
+    if dir.join(MANIFEST_FILE).exists() {
+        return if replace { Ok(()) } else { occupied("holds a log already; choose another directory or use --force") };
+    }
+    let empty = fs::read_dir(dir).map_err(Error::io(dir))?.next().is_none();
+    if empty || staging.exists() { Ok(()) } else { occupied("is not empty and not a log; choose another directory") }
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(Error::io(path))
+}
+
+/// Makes renames in a directory last through a power cut.
+fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io(dir))
+}
+
+pub(crate) fn times(batch: &RecordBatch) -> &[i64] {
+    batch.column(1).as_primitive::<TimestampMicrosecondType>().values()
+}
