@@ -1,1 +1,17 @@
-//! To be filled.
+//! How version t comes from what was before: strategies, references that learn nothing, and the one training loop.
+//!
+//! A strategy is a function `(Learned, SeenPeriod, Env) -> Learned`. Nothing here touches disk, clock, network or a
+//! global: what a step needs is in its arguments, so that resume, replay and comparison are just calls.
+
+mod env;
+mod error;
+mod learned;
+pub mod reference;
+pub mod strategy;
+mod trainer;
+
+pub use env::{Archive, Env};
+pub use error::LearnError;
+pub use learned::Learned;
+pub use strategy::StrategyConfig;
+pub use trainer::{Trained, Trainer, TrainingConfig, pretrain};

@@ -1,1 +1,24 @@
-//! To be filled.
+//! Models: what goes in ([`encoder`]), how a logit comes out ([`backbone`]), what it should have been ([`objective`]),
+//! and the two joined with their parameters ([`Servable`]).
+//!
+//! A backbone holds no weights. It declares parameters ([`ModelSpec`]) and computes logits from a [`ParamView`]; a
+//! view may be plain, generated, masked or adapted, and the backbone cannot tell. No loops over data, no files and no
+//! update strategies live here.
+
+pub mod backbone;
+pub mod encoder;
+mod error;
+pub mod objective;
+mod params;
+mod servable;
+mod spec;
+mod view;
+
+pub use backbone::{Backbone, BackboneConfig};
+pub use encoder::{Encoder, EncoderConfig};
+pub use error::ModelError;
+pub use objective::Objective;
+pub use params::{Dense, Params};
+pub use servable::Servable;
+pub use spec::{DenseId, DenseInit, DenseSpec, EmbeddingInit, ModelSpec, TableId, TableSpec};
+pub use view::{Lookup, ParamView, PlainView, Use, ViewBuffers};

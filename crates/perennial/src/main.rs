@@ -1,2 +1,9 @@
 //! The `perennial` command.
-fn main() {}
+
+use clap::Parser;
+use perennial::cli::Cli;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    perennial::cli::main(Cli::parse())
+}

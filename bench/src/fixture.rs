@@ -1,0 +1,88 @@
+//! A click log in memory: one user, one item and a full history per example.
+
+use perennial_core::{Column, Encoded, FeatureSet, Schema, Spans, Stream};
+use perennial_learn::{Learned, TrainingConfig};
+use perennial_model::encoder::RESERVED_ROWS;
+use perennial_model::{BackboneConfig, Encoder, EncoderConfig};
+
+/// How ids are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
+pub enum Ids {
+    /// All alike.
+    Uniform,
+    /// In proportion to 1 / rank^1.05.
+    Zipf,
+}
+
+/// Sizes of a fixture.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// Users, and items.
+    pub ids: usize,
+    /// Items in a history.
+    pub history: usize,
+    /// Floats per embedding.
+    pub dim: usize,
+    /// Widths of hidden layers.
+    pub hidden: Vec<usize>,
+}
+
+/// The schema of the log.
+pub fn schema() -> Schema {
+    let text = r#"
+        name = "bench"
+        field = [
+          { name = "user", kind = "id", role = "user", id = "int" },
+          { name = "item", kind = "id", role = "item", id = "int" },
+          { name = "when", kind = "timestamp", unit = "s" },
+          { name = "click", kind = "label" },
+        ]"#;
+    Schema::parse(text).expect("the schema is fixed")
+}
+
+/// A model with a row for every id.
+pub fn model(shape: &Shape, training: &TrainingConfig) -> anyhow::Result<Learned> {
+    let config = serde_json::json!({ "kind": "embedding_mlp", "dim": shape.dim, "hidden": shape.hidden });
+    let config: BackboneConfig = serde_json::from_value(config)?;
+    let features = FeatureSet::of(&schema(), shape.history > 0);
+    let mut learned = Learned::new(&config, Encoder::new(features, EncoderConfig::default()), training, 1)?;
+    let keys: Vec<u64> = (0..shape.ids as u64).collect();
+    let servable = &mut learned.servable;
+    servable.params.grow(servable.backbone.spec(), &[keys.clone(), keys]);
+    Ok(learned)
+}
+
+/// Encoded examples with ids drawn over the whole tables.
+pub fn examples(shape: &Shape, ids: Ids, rows: usize) -> Encoded {
+    let mut stream = Stream::new(&[7]);
+    let mut draw = sampler(shape.ids, ids);
+    let mut many = |n: usize| (0..n).map(|_| RESERVED_ROWS as u32 + draw(&mut stream)).collect::<Vec<u32>>();
+    let (users, items, past) = (many(rows), many(rows), many(rows * shape.history));
+    let len = shape.history as u32;
+    let spans = Spans { start: (0..rows as u32).map(|i| i * len).collect(), len: vec![len; rows] };
+    let mut columns = vec![Column::Id(users), Column::Id(items)];
+    if shape.history > 0 {
+        columns.push(Column::Bag { spans, ids: past, weights: None });
+    }
+    let mut labels = Stream::new(&[8]);
+    let label = (0..rows).map(|_| (labels.below(2) as u8).into()).collect();
+    Encoded { columns, label, weight: vec![1.0; rows] }
+}
+
+fn sampler(ids: usize, how: Ids) -> Box<dyn FnMut(&mut Stream) -> u32> {
+    match how {
+        Ids::Uniform => Box::new(move |stream| stream.below(ids as u64) as u32),
+        Ids::Zipf => {
+            let mut sums: Vec<f64> = (1..=ids).map(|rank| (rank as f64).powf(-1.05)).collect();
+            (1..ids).for_each(|i| sums[i] += sums[i - 1]);
+            let all = sums[ids - 1];
+            // Ranks are scattered over the rows, as ids that arrive over time are.
+            let mut rows: Vec<u32> = (0..ids as u32).collect();
+            Stream::new(&[9]).shuffle(&mut rows);
+            Box::new(move |stream| {
+                let at = stream.unit_f64() * all;
+                rows[sums.partition_point(|sum| *sum < at).min(ids - 1)]
+            })
+        }
+    }
+}

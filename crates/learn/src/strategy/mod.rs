@@ -1,0 +1,69 @@
+//! The update strategies, one file each.
+//!
+//! Adding one = one file here, one variant, and one line in each match below.
+
+mod batch;
+mod frozen;
+mod incremental;
+mod retrain;
+
+pub use batch::{Batch, BatchInit};
+pub use retrain::Retrain;
+
+use crate::{Env, LearnError, Learned, Trained};
+use perennial_stream::SeenPeriod;
+use serde::{Deserialize, Serialize};
+
+/// Which strategy, and its options.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StrategyConfig {
+    /// Never updated after pre-training: what staleness costs.
+    Frozen,
+    /// Warm start from the previous version, newest period only (IU).
+    Incremental,
+    /// Warm start, the last periods together (BU-w).
+    Batch(Batch),
+    /// From scratch on everything seen so far.
+    Retrain(Retrain),
+}
+
+impl StrategyConfig {
+    /// The next version, made of the previous one and a period whose labels are known.
+    pub fn update(&self, learned: Learned, seen: &SeenPeriod, env: &Env<'_>) -> Result<(Learned, Trained), LearnError> {
+        match self {
+            StrategyConfig::Frozen => frozen::update(learned),
+            StrategyConfig::Incremental => incremental::update(learned, seen, env),
+            StrategyConfig::Batch(batch) => batch.update(learned, seen, env),
+            StrategyConfig::Retrain(retrain) => retrain.update(seen, env),
+        }
+    }
+
+    /// Refuses options that cannot work.
+    pub fn check(&self) -> Result<(), LearnError> {
+        match self {
+            StrategyConfig::Frozen | StrategyConfig::Incremental => Ok(()),
+            StrategyConfig::Batch(batch) => batch.check(),
+            StrategyConfig::Retrain(retrain) => retrain.check(),
+        }
+    }
+
+    /// How many earlier periods an update asks the archive for.
+    pub fn reach(&self) -> usize {
+        match self {
+            StrategyConfig::Frozen | StrategyConfig::Incremental => 0,
+            StrategyConfig::Batch(batch) => batch.window as usize - 1,
+            StrategyConfig::Retrain(_) => usize::MAX,
+        }
+    }
+
+    /// One line for reports.
+    pub fn describe(&self) -> String {
+        match self {
+            StrategyConfig::Frozen => "pre-trained model, never updated".into(),
+            StrategyConfig::Incremental => "warm start, newest period only (IU)".into(),
+            StrategyConfig::Batch(batch) => batch.describe(),
+            StrategyConfig::Retrain(retrain) => retrain.describe(),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The one training loop.
+//!
+//! A batch is cut into a fixed number of shards; each shard has a tape of its own; gradients of dense tensors are
+//! summed over shards in their order, gradients of rows are summed per row in the order of examples. So the result
+//! depends on the number of shards, which is a setting, and never on the number of workers or on timing.
+
+use crate::{Env, LearnError, Learned};
+use perennial_core::rng::hash_text;
+use perennial_core::{Column, Encoded, Examples, Stream};
+use perennial_model::{DenseId, Objective, Params, PlainView, ViewBuffers};
+use perennial_nn::optim::{Optimiser, Rule, Step};
+use perennial_nn::{Tape, Workers};
+use perennial_stream::SeenPeriod;
+use perennial_table::{RowMode, Table};
+use serde::{Deserialize, Serialize};
+
+/// Settings of the training loop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingConfig {
+    /// Examples per step.
+    pub batch_size: usize,
+    /// Passes over the data of an update.
+    pub epochs: u32,
+    /// Passes over the data of pre-training.
+    pub pretrain_epochs: u32,
+    /// The loss.
+    pub objective: Objective,
+    /// The optimiser of dense tensors and rows.
+    pub optimiser: Optimiser,
+    /// Which rows a step moves.
+    pub rows: RowMode,
+    /// Gradients are scaled down to this global norm; not at all if absent.
+    pub clip_norm: Option<f32>,
+    /// Parts of a batch that are computed apart. Results depend on it, unlike on the number of workers.
+    pub shards: usize,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        TrainingConfig {
+            batch_size: 1024,
+            epochs: 1,
+            pretrain_epochs: 1,
+            objective: Objective::Bce,
+            // Adam with the rate of its paper: rarely the best, never far off.
+            optimiser: Optimiser::new(Rule::ADAM, 1e-3),
+            rows: RowMode::Lazy,
+            clip_norm: None,
+            // Four shards keep up to four cores busy, and 256 examples are still enough for a fast matmul.
+            shards: 4,
+        }
+    }
+}
+
+impl TrainingConfig {
+    /// Refuses settings that cannot work.
+    pub fn check(&self) -> Result<(), LearnError> {
+        let fail = |key: &str, problem: &str| Err(LearnError::Config { key: key.into(), problem: problem.into() });
+        match () {
+            _ if self.batch_size == 0 => fail("training.batch_size", "a batch holds at least one example"),
+            _ if self.shards == 0 => fail("training.shards", "a batch is computed in at least one part"),
+            _ if self.epochs == 0 || self.pretrain_epochs == 0 => fail("training.epochs", "at least one pass is needed"),
+            _ if self.clip_norm.is_some_and(|norm| norm <= 0.0) => fail("training.clip_norm", "the norm must be positive"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What an update did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Trained {
+    /// Examples trained on, counted once per pass.
+    pub rows: u64,
+    /// Steps of the optimiser.
+    pub steps: u64,
+    /// Mean loss over the last pass; `None` if nothing was trained on.
+    pub loss: Option<f64>,
+}
+
+/// Trains `learned` on all examples of `periods`, shuffled together, for a number of epochs. The order of examples is
+/// keyed by (seed, period, epoch): strategies that train on the same examples meet them in the same order.
+pub(crate) fn fit(
+    mut learned: Learned,
+    periods: &[&SeenPeriod],
+    epochs: u32,
+    period: u32,
+    env: &Env<'_>,
+) -> Result<(Learned, Trained), LearnError> {
+    let parts: Vec<&Examples> = periods.iter().flat_map(|period| period.parts()).map(|part| &**part).collect();
+    let data = admit_and_encode(&mut learned, &parts)?;
+    let mut order: Vec<u32> = (0..data.len() as u32).collect();
+    let mut trainer = Trainer::new(env.training);
+    let mut trained = Trained::default();
+    let all_steps = u64::from(epochs) * data.len().div_ceil(env.training.batch_size) as u64;
+    for epoch in 0..epochs {
+        order.sort_unstable();
+        Stream::new(&[env.seed, hash_text("order"), u64::from(period), u64::from(epoch)]).shuffle(&mut order);
+        let mut sum = WeightedMean::default();
+        for batch in order.chunks(env.training.batch_size) {
+            let (loss, weight) = trainer.step(&mut learned, &data, batch, env.workers);
+            if !loss.is_finite() {
+                return Err(LearnError::NotFinite { period, epoch, step: learned.step, loss });
+            }
+            sum.add(loss, weight);
+            trained.rows += batch.len() as u64;
+            trained.steps += 1;
+            if !(env.progress)(trained.steps, all_steps) {
+                return Err(LearnError::Stopped);
+            }
+        }
+        trained.loss = sum.mean();
+    }
+    learned.servable.params.tables.iter_mut().for_each(Table::settle);
+    learned.servable.params.share();
+    Ok((learned, trained))
+}
+
+/// Lets the encoder learn the ids of `parts`, gives them rows, and encodes all.
+fn admit_and_encode(learned: &mut Learned, parts: &[&Examples]) -> Result<Encoded, LearnError> {
+    let servable = &mut learned.servable;
+    let admitted = servable.encoder.observe(parts);
+    servable.params.grow(servable.backbone.spec(), &admitted);
+    let mut data = Encoded::default();
+    for part in parts {
+        let columns = servable.encoder.encode(part)?;
+        data.append(&Encoded { columns, label: part.label.clone(), weight: part.weight.clone() });
+    }
+    Ok(data)
+}
+
+#[derive(Default)]
+struct WeightedMean {
+    sum: f64,
+    weight: f64,
+}
+
+impl WeightedMean {
+    fn add(&mut self, mean: f64, weight: f64) {
+        self.sum += mean * weight;
+        self.weight += weight;
+    }
+
+    fn mean(&self) -> Option<f64> {
+        (self.weight > 0.0).then(|| self.sum / self.weight)
+    }
+}
+
+/// Buffers of the training loop, reused from step to step.
+pub struct Trainer<'a> {
+    config: &'a TrainingConfig,
+    shards: Vec<Shard>,
+    /// Summed gradient of each dense tensor.
+    dense: Vec<Vec<f32>>,
+}
+
+/// One part of a batch.
+#[derive(Default)]
+struct Shard {
+    tape: Tape<f32>,
+    view: ViewBuffers,
+    index: Vec<u32>,
+    label: Vec<f32>,
+    weight: Vec<f32>,
+    loss: f64,
+}
+
+impl<'a> Trainer<'a> {
+    /// Empty buffers.
+    pub fn new(config: &'a TrainingConfig) -> Trainer<'a> {
+        let shards = (0..config.shards).map(|_| Shard::default()).collect();
+        Trainer { config, shards, dense: Vec::new() }
+    }
+
+    /// One step on the examples `batch` of `data`. Returns the mean loss before the step and the batch's weight; a
+    /// batch of no weight moves nothing.
+    pub fn step(&mut self, learned: &mut Learned, data: &Encoded, batch: &[u32], workers: &Workers) -> (f64, f64) {
+        let normaliser: f64 = batch.iter().map(|&i| f64::from(data.weight[i as usize])).sum();
+        if normaliser <= 0.0 {
+            return (0.0, 0.0);
+        }
+        learned.step += 1;
+        let step = self.config.optimiser.step(learned.step, self.config.optimiser.learning_rate);
+        self.split(data, batch);
+        workers.run(|| {
+            if self.config.rows == RowMode::DenseParity {
+                catch_up(&mut learned.servable.params, data, batch, &step, workers);
+            }
+            self.differentiate(learned, &data.columns, normaliser, workers);
+            self.update(&mut learned.servable.params, &step, workers);
+        });
+        (self.shards.iter().map(|shard| shard.loss).sum(), normaliser)
+    }
+
+    /// Gives each shard its stretch of the batch.
+    fn split(&mut self, data: &Encoded, batch: &[u32]) {
+        let per_shard = batch.len().div_ceil(self.config.shards);
+        let mut stretches = batch.chunks(per_shard.max(1));
+        for shard in &mut self.shards {
+            let stretch = stretches.next().unwrap_or(&[]);
+            shard.index.clear();
+            shard.index.extend_from_slice(stretch);
+            shard.label.clear();
+            shard.label.extend(stretch.iter().map(|&i| data.label[i as usize]));
+            shard.weight.clear();
+            shard.weight.extend(stretch.iter().map(|&i| data.weight[i as usize]));
+        }
+    }
+
+    /// Forward and backward pass of every shard.
+    fn differentiate(&mut self, learned: &Learned, columns: &[Column], normaliser: f64, workers: &Workers) {
+        let (params, backbone) = (&learned.servable.params, &learned.servable.backbone);
+        let objective = self.config.objective;
+        workers.for_each(&mut self.shards, |_, shard| {
+            shard.tape.reset();
+            let mut view = PlainView::training(params, columns, &shard.index, &mut shard.view);
+            let logits = backbone.forward(&mut view, &mut shard.tape);
+            let loss = objective.loss(&mut shard.tape, logits, &shard.label, &shard.weight, normaliser);
+            shard.loss = f64::from(shard.tape.value(loss)[0]);
+            shard.tape.backward(loss);
+        });
+    }
+}

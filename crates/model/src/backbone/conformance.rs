@@ -1,0 +1,289 @@
+//! Laws that every backbone obeys. A new backbone adds itself to `registered` and is covered.
+
+use super::*;
+use crate::encoder::{EncoderConfig, RESERVED_ROWS};
+use crate::view::{Lookup, PlainView, ViewBuffers};
+use crate::{DenseId, Objective, Params};
+use perennial_core::{Column, Examples, FeatureSet, Schema, Spans, Stream};
+use perennial_nn::check_gradient;
+use perennial_nn::optim::{Optimiser, Rule};
+use perennial_table::{Pool, RowMode};
+
+fn registered() -> Vec<(&'static str, BackboneConfig)> {
+    let base = EmbeddingMlpConfig { dim: 3, hidden: vec![5, 4], ..EmbeddingMlpConfig::default() };
+    vec![
+        ("embedding_mlp", BackboneConfig::EmbeddingMlp(base.clone())),
+        ("embedding_mlp, sum", BackboneConfig::EmbeddingMlp(EmbeddingMlpConfig { history: History::Sum, ..base.clone() })),
+        ("embedding_mlp, no hidden layer", BackboneConfig::EmbeddingMlp(EmbeddingMlpConfig { hidden: vec![], ..base })),
+    ]
+}
+
+fn schema() -> Schema {
+    Schema::parse(
+        r#"
+        name = "conformance"
+        field = [
+          { name = "user", kind = "id", role = "user", id = "int" },
+          { name = "item", kind = "id", role = "item", id = "int" },
+          { name = "tags", kind = "ids", role = "item", id = "int" },
+          { name = "price", kind = "numeric", role = "item" },
+          { name = "when", kind = "timestamp", unit = "s" },
+          { name = "y", kind = "label" },
+        ]"#,
+    )
+    .unwrap()
+}
+
+/// Random examples with numeric, multi-valued and (some empty) history fields.
+fn examples(rows: usize, seed: u64) -> Examples {
+    let mut stream = Stream::new(&[seed]);
+    let mut ids = |n: usize, below: u64| (0..n).map(|_| stream.below(below) as u32).collect::<Vec<_>>();
+    let bag = |ids: Vec<u32>, longest: u32, weighted: bool| {
+        let len: Vec<u32> = (0..rows as u32).map(|i| i % (longest + 1)).collect();
+        let start = len.iter().scan(0, |at, n| { let start = *at; *at += n; Some(start) }).collect();
+        let weights = weighted.then(|| (0..ids.len()).map(|i| 0.5 + (i % 3) as f32).collect());
+        Column::Bag { spans: Spans { start, len }, ids, weights }
+    };
+    let (users, items) = (ids(rows, 4), ids(rows, 6));
+    let (tags, past, past_tags) = (ids(rows * 2, 3), ids(rows * 3, 6), ids(rows * 3, 3));
+    Examples {
+        keys: vec![vec![10, 11, 12, 13], (20..26).collect(), vec![30, 31, 32]],
+        columns: vec![
+            Column::Id(users),
+            Column::Id(items),
+            bag(tags, 2, false),
+            Column::Numeric((0..rows).map(|i| (i as f32 * 0.7).sin()).collect()),
+            bag(past, 3, false),
+            bag(past_tags, 3, true),
+        ],
+        label: (0..rows).map(|i| ((i * 7) % 3 == 0) as u8 as f32).collect(),
+        weight: (0..rows).map(|i| 1.0 + (i % 2) as f32).collect(),
+        ..Examples::default()
+    }
+}
+
+struct Fixture {
+    encoder: Encoder,
+    backbone: Backbone,
+    params: Params,
+    columns: Vec<Column>,
+    data: Examples,
+}
+
+fn fixture(config: &BackboneConfig, rows: usize) -> Fixture {
+    let data = examples(rows, 5);
+    let mut encoder = Encoder::new(FeatureSet::of(&schema(), true), EncoderConfig::default());
+    let backbone = Backbone::build(config, &encoder).unwrap();
+    let mut params = Params::new(backbone.spec(), &encoder, &Optimiser::new(Rule::ADAM, 1e-3), RowMode::Lazy, 3);
+    params.grow(backbone.spec(), &encoder.observe(&[&data]));
+    let columns = encoder.encode(&data).unwrap();
+    Fixture { encoder, backbone, params, columns, data }
+}
+
+fn logits(fixture: &Fixture, index: &[u32]) -> Vec<f32> {
+    let (mut tape, mut buffers) = (Tape::new(), ViewBuffers::default());
+    let mut view = PlainView::scoring(&fixture.params, &fixture.columns, index, &mut buffers);
+    let out = fixture.backbone.forward(&mut view, &mut tape);
+    tape.value(out).to_vec()
+}
+
+/// The slow twin of the plain view, in f64: whole tables are leaves, pooling is written out. Doubles as the means to
+/// differentiate a whole model.
+struct TwinView<'a> {
+    values: &'a [Vec<f64>],
+    fixture: &'a Fixture,
+    /// `(parameter, its gradient)` is read off these after the backward pass.
+    dense: Vec<(DenseId, Var)>,
+    embedded: Vec<(Vec<Lookup>, Var)>,
+}
+
+/// Rows and weights that one example looks up, weights divided out for a mean.
+fn contributions(column: &Column, example: usize, pool: Pool) -> Vec<(usize, f64)> {
+    match column {
+        Column::Id(ids) => vec![(ids[example] as usize, 1.0)],
+        Column::Bag { spans, ids, weights } => {
+            let weight = |at: usize| weights.as_ref().map_or(1.0, |w| f64::from(w[at]));
+            let total: f64 = spans.range(example).map(weight).sum();
+            let divisor = if pool == Pool::Mean { total } else { 1.0 };
+            spans.range(example).map(|at| (ids[at] as usize, weight(at) / divisor)).collect()
+        }
+        Column::Numeric(_) => panic!("a number is not looked up"),
+    }
+}
+
+impl TwinView<'_> {
+    fn table(&self, table: usize) -> &[f64] {
+        &self.values[self.fixture.params.dense.len() + table]
+    }
+
+    /// Gradients of all parameters, dense ones first, in the order of `values`.
+    fn gradients(&self, tape: &Tape<f64>) -> Vec<Vec<f64>> {
+        let mut grads: Vec<Vec<f64>> = self.values.iter().map(|v| vec![0.0; v.len()]).collect();
+        for &(id, var) in &self.dense {
+            grads[id.0].iter_mut().zip(tape.grad(var)).for_each(|(sum, g)| *sum += g);
+        }
+        for (lookups, var) in &self.embedded {
+            let (rows, stride) = tape.shape(*var);
+            let mut offset = 0;
+            for lookup in lookups {
+                let Lookup::Rows { table, feature, pool } = *lookup else {
+                    offset += 1;
+                    continue;
+                };
+                let dim = self.fixture.params.tables[table.0].dim();
+                for example in 0..rows {
+                    for (row, weight) in contributions(&self.fixture.columns[feature], example, pool) {
+                        for d in 0..dim {
+                            let g = tape.grad(*var)[example * stride + offset + d];
+                            grads[self.fixture.params.dense.len() + table.0][row * dim + d] += weight * g;
+                        }
+                    }
+                }
+                offset += dim;
+            }
+        }
+        grads
+    }
+}
+
+impl ParamView<f64> for TwinView<'_> {
+    fn dense(&mut self, tape: &mut Tape<f64>, id: DenseId) -> Var {
+        let dense = &self.fixture.params.dense[id.0];
+        let var = tape.leaf(dense.rows, dense.cols, |out| out.copy_from_slice(&self.values[id.0]));
+        self.dense.push((id, var));
+        var
+    }
+
+    fn embed(&mut self, tape: &mut Tape<f64>, lookups: &[Lookup]) -> Var {
+        let rows = self.fixture.data.len();
+        let width = |lookup: &Lookup| match lookup {
+            Lookup::Rows { table, .. } => self.fixture.params.tables[table.0].dim(),
+            Lookup::Number { .. } => 1,
+        };
+        let stride: usize = lookups.iter().map(width).sum();
+        let var = tape.leaf(rows, stride, |out| {
+            out.fill(0.0);
+            for example in 0..rows {
+                let mut offset = example * stride;
+                for lookup in lookups {
+                    match *lookup {
+                        Lookup::Number { feature } => {
+                            let Column::Numeric(values) = &self.fixture.columns[feature] else { panic!("a number") };
+                            out[offset] = f64::from(values[example]);
+                        }
+                        Lookup::Rows { table, feature, pool } => {
+                            let dim = width(lookup);
+                            for (row, weight) in contributions(&self.fixture.columns[feature], example, pool) {
+                                for d in 0..dim {
+                                    out[offset + d] += weight * self.table(table.0)[row * dim + d];
+                                }
+                            }
+                        }
+                    }
+                    offset += width(lookup);
+                }
+            }
+        });
+        self.embedded.push((lookups.to_vec(), var));
+        var
+    }
+}
+
+/// All parameters of a fixture as f64, dense ones first.
+fn values(fixture: &Fixture) -> Vec<Vec<f64>> {
+    let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
+    let dense = fixture.params.dense.iter().map(|dense| wide(&dense.values));
+    let tables = fixture.params.tables.iter().map(|table| {
+        (0..table.rows()).flat_map(|row| wide(table.row(row as u32))).collect::<Vec<_>>()
+    });
+    dense.chain(tables).collect()
+}
+
+fn twin(fixture: &Fixture, values: &[Vec<f64>]) -> (Vec<f64>, f64, Vec<Vec<f64>>) {
+    let mut tape = Tape::new();
+    let mut view = TwinView { values, fixture, dense: Vec::new(), embedded: Vec::new() };
+    let out = fixture.backbone.forward(&mut view, &mut tape);
+    let weights: f64 = fixture.data.weight.iter().map(|&w| f64::from(w)).sum();
+    let loss = Objective::Bce.loss(&mut tape, out, &fixture.data.label, &fixture.data.weight, weights);
+    tape.backward(loss);
+    (tape.value(out).to_vec(), tape.value(loss)[0], view.gradients(&tape))
+}
+
+#[test]
+fn every_gradient_meets_a_finite_difference() {
+    for (name, config) in registered() {
+        let fixture = fixture(&config, 9);
+        let start = values(&fixture);
+        let worst = check_gradient(&start, |values| {
+            let (_, loss, grads) = twin(&fixture, values);
+            (loss, grads)
+        });
+        assert!(worst.error < 1e-7, "{name}: {worst}");
+    }
+}
+
+#[test]
+fn the_plain_view_computes_what_its_slow_twin_does() {
+    for (name, config) in registered() {
+        let fixture = fixture(&config, 40);
+        let index: Vec<u32> = (0..40).collect();
+        let (expected, ..) = twin(&fixture, &values(&fixture));
+        for (fast, slow) in logits(&fixture, &index).iter().zip(expected) {
+            assert!((f64::from(*fast) - slow).abs() < 1e-5, "{name}: {fast} and {slow}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_is_its_examples_one_by_one() {
+    for (name, config) in registered() {
+        let fixture = fixture(&config, 17);
+        let index: Vec<u32> = (0..17).rev().collect();
+        let whole = logits(&fixture, &index);
+        for (at, &example) in index.iter().enumerate() {
+            let alone = logits(&fixture, &[example])[0];
+            assert!((whole[at] - alone).abs() < 1e-6, "{name}: {} in a batch, {alone} alone", whole[at]);
+        }
+        assert_eq!(logits(&fixture, &[]), Vec::<f32>::new(), "{name}: an empty batch");
+    }
+}
+
+#[test]
+fn unseen_ids_are_scored_without_changing_anything() {
+    for (name, config) in registered() {
+        let fixture = fixture(&config, 9);
+        let servable = crate::Servable {
+            encoder: fixture.encoder.clone(),
+            backbone: fixture.backbone.clone(),
+            params: fixture.params.clone(),
+        };
+        let mut data = fixture.data.clone();
+        data.keys[1] = (920..926).collect();
+        let before = servable.digest();
+        let workers = perennial_nn::Workers::new(1);
+        let scored = servable.score(&data.keys, &data.columns, data.len(), &workers).unwrap();
+        assert!(scored.iter().all(|logit| logit.is_finite()), "{name}");
+        assert_eq!(servable.digest(), before, "{name}: scoring changed the version");
+        assert_ne!(scored, logits(&fixture, &(0..9).collect::<Vec<_>>()), "{name}: unseen ids have rows of their own");
+
+        // The row that an unseen id is scored with is the row it gets when it is admitted.
+        let mut updated = servable.clone();
+        let admitted = updated.encoder.observe(&[&data]);
+        updated.params.grow(updated.backbone.spec(), &admitted);
+        assert_eq!(updated.score(&data.keys, &data.columns, data.len(), &workers).unwrap(), scored, "{name}");
+    }
+}
+
+#[test]
+fn parameters_have_unique_names() {
+    for (name, config) in registered() {
+        let fixture = fixture(&config, 1);
+        let spec = fixture.backbone.spec();
+        let mut names: Vec<_> = spec.dense.iter().map(|d| &d.name).chain(spec.tables.iter().map(|t| &t.name)).collect();
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all, "{name}");
+        assert!(fixture.params.tables.iter().all(|table| table.rows() > RESERVED_ROWS), "{name}");
+    }
+}

@@ -1,0 +1,110 @@
+//! What a backbone declares: its parameters by name, shape, role and initialisation.
+
+use perennial_core::VocabId;
+use perennial_core::rng::{Stream, hash_text};
+use serde::{Deserialize, Serialize};
+
+/// Position of a dense tensor in [`ModelSpec::dense`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DenseId(pub usize);
+
+/// Position of a table in [`ModelSpec::tables`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TableId(pub usize);
+
+/// All parameters of a backbone, in a fixed order. Names are unique and never change: versions are stored by them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ModelSpec {
+    /// Dense tensors.
+    pub dense: Vec<DenseSpec>,
+    /// Tables with a row per id.
+    pub tables: Vec<TableSpec>,
+}
+
+/// A dense tensor `[rows, cols]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DenseSpec {
+    /// Name, such as `mlp.0.weight`.
+    pub name: String,
+    /// Rows; a bias has one.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+    /// Initial values.
+    pub init: DenseInit,
+}
+
+/// A table `[ids, dim]` that grows with its vocabulary.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableSpec {
+    /// Name, such as `embedding.item`.
+    pub name: String,
+    /// Whose ids the rows belong to.
+    pub vocab: VocabId,
+    /// Floats per row.
+    pub dim: usize,
+    /// Initial values of a row.
+    pub init: EmbeddingInit,
+}
+
+/// Initial values of a dense tensor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum DenseInit {
+    /// All zero.
+    Zero,
+    /// Uniform within +-`limit`.
+    Uniform {
+        /// The limit.
+        limit: f32,
+    },
+}
+
+impl DenseInit {
+    /// Glorot and Bengio, AISTATS 2010: uniform within sqrt(6 / (fan_in + fan_out)).
+    pub fn glorot_uniform(fan_in: usize, fan_out: usize) -> DenseInit {
+        DenseInit::Uniform { limit: (6.0 / (fan_in + fan_out) as f64).sqrt() as f32 }
+    }
+
+    /// `len` initial values of the tensor called `name`.
+    pub fn values(self, seed: u64, name: &str, len: usize) -> Vec<f32> {
+        match self {
+            DenseInit::Zero => vec![0.0; len],
+            DenseInit::Uniform { limit } => {
+                let mut stream = Stream::new(&[seed, hash_text("dense"), hash_text(name)]);
+                (0..len).map(|_| (2.0 * stream.unit_f32() - 1.0) * limit).collect()
+            }
+        }
+    }
+}
+
+/// Initial values of an embedding row.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum EmbeddingInit {
+    /// All zero.
+    Zero,
+    /// Uniform within +-limit.
+    Uniform {
+        /// The limit.
+        limit: f64,
+    },
+    /// Normal with mean zero.
+    Normal {
+        /// Standard deviation.
+        std: f64,
+    },
+    /// Glorot's uniform for a table of this many rows. The number is explicit because tables grow: were it the
+    /// current size, rows born later would start smaller.
+    GlorotUniform {
+        /// Rows that the table is thought to have.
+        rows: u32,
+    },
+}
+
+impl Default for EmbeddingInit {
+    /// Small enough that an unseen id says little, large enough to break symmetry at once: Glorot's limit for a
+    /// table of some thousands of rows.
+    fn default() -> Self {
+        EmbeddingInit::Uniform { limit: 0.05 }
+    }
+}

@@ -1,0 +1,174 @@
+//! What a backbone may ask of its parameters.
+
+use crate::{DenseId, Params, TableId};
+use perennial_core::Column;
+use perennial_nn::{Real, Tape, Var};
+use perennial_table::{Pool, Touches};
+
+/// One block of columns of an embedded input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookup {
+    /// The pooled rows of a feature.
+    Rows {
+        /// Table.
+        table: TableId,
+        /// Position of the feature among the batch's columns.
+        feature: usize,
+        /// How several rows become one.
+        pool: Pool,
+    },
+    /// A number as it is, one column wide.
+    Number {
+        /// Position of the feature among the batch's columns.
+        feature: usize,
+    },
+}
+
+/// A provider of parameters for one batch. Plain here; generated, masked and adapted views are other implementers,
+/// and a backbone cannot tell them apart.
+pub trait ParamView<T: Real> {
+    /// A dense tensor `[rows, cols]`.
+    fn dense(&mut self, tape: &mut Tape<T>, id: DenseId) -> Var;
+
+    /// Inputs side by side, `[batch, sum of widths]`: a table's dim for rows, one for a number.
+    fn embed(&mut self, tape: &mut Tape<T>, lookups: &[Lookup]) -> Var;
+}
+
+/// The stored parameters as they are, over the examples `index` of `columns`.
+pub struct PlainView<'a> {
+    params: &'a Params,
+    columns: &'a [Column],
+    index: &'a [u32],
+    buffers: &'a mut ViewBuffers,
+    training: bool,
+}
+
+/// Where gradients of rows are to be found after the backward pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Use {
+    /// Table that was looked up.
+    pub table: TableId,
+    /// The embedded input `[batch, stride]`.
+    pub var: Var,
+    /// Width of the embedded input.
+    pub stride: usize,
+    /// First column of this table's block.
+    pub offset: usize,
+}
+
+/// What a view remembers of a forward pass, reused from step to step.
+#[derive(Debug, Default)]
+pub struct ViewBuffers {
+    /// Dense leaves in order of use.
+    pub dense: Vec<(DenseId, Var)>,
+    /// Table lookups in order of use.
+    pub uses: Vec<Use>,
+    /// Rows touched by each of `uses`; may be longer than it.
+    pub touches: Vec<Touches>,
+}
+
+impl ViewBuffers {
+    fn clear(&mut self) {
+        self.dense.clear();
+        self.uses.clear();
+    }
+}
+
+impl<'a> PlainView<'a> {
+    /// A view whose leaves want gradients and which records the rows it touches.
+    pub fn training(
+        params: &'a Params,
+        columns: &'a [Column],
+        index: &'a [u32],
+        buffers: &'a mut ViewBuffers,
+    ) -> PlainView<'a> {
+        buffers.clear();
+        PlainView { params, columns, index, buffers, training: true }
+    }
+
+    /// A view for scoring only.
+    pub fn scoring(
+        params: &'a Params,
+        columns: &'a [Column],
+        index: &'a [u32],
+        buffers: &'a mut ViewBuffers,
+    ) -> PlainView<'a> {
+        buffers.clear();
+        PlainView { params, columns, index, buffers, training: false }
+    }
+
+    fn width(&self, lookup: &Lookup) -> usize {
+        match lookup {
+            Lookup::Rows { table, .. } => self.params.table(*table).dim(),
+            Lookup::Number { .. } => 1,
+        }
+    }
+
+    fn leaf(&self, tape: &mut Tape<f32>, rows: usize, cols: usize, fill: impl FnOnce(&mut [f32])) -> Var {
+        match self.training {
+            true => tape.leaf(rows, cols, fill),
+            false => tape.constant(rows, cols, fill),
+        }
+    }
+
+    /// Fills the blocks of an embedded input, whose first lookup of rows records its touches in `touches[0]`.
+    fn fill(&self, lookups: &[Lookup], touches: &mut [Touches], out: &mut [f32], stride: usize) {
+        let (mut offset, mut touches) = (0, touches.iter_mut());
+        for lookup in lookups {
+            match *lookup {
+                Lookup::Number { feature } => self.fill_number(feature, out, stride, offset),
+                Lookup::Rows { table, feature, pool } => {
+                    let record = if self.training { touches.next() } else { None };
+                    let column = &self.columns[feature];
+                    self.params.table(table).gather(column, self.index, pool, out, stride, offset, record);
+                }
+            }
+            offset += self.width(lookup);
+        }
+    }
+
+    fn fill_number(&self, feature: usize, out: &mut [f32], stride: usize, offset: usize) {
+        let Column::Numeric(values) = &self.columns[feature] else {
+            panic!("feature {feature} was declared as a number")
+        };
+        for (row, &example) in out.chunks_exact_mut(stride).zip(self.index) {
+            row[offset] = values[example as usize];
+        }
+    }
+
+    /// Records where gradients of the rows of an embedded input will be found.
+    fn record_uses(&mut self, lookups: &[Lookup], var: Var, stride: usize) {
+        let mut offset = 0;
+        for lookup in lookups {
+            if let Lookup::Rows { table, .. } = *lookup {
+                self.buffers.uses.push(Use { table, var, stride, offset });
+            }
+            offset += self.width(lookup);
+        }
+    }
+}
+
+impl ParamView<f32> for PlainView<'_> {
+    fn dense(&mut self, tape: &mut Tape<f32>, id: DenseId) -> Var {
+        let dense = self.params.dense(id);
+        let var = self.leaf(tape, dense.rows, dense.cols, |out| out.copy_from_slice(&dense.values));
+        self.buffers.dense.push((id, var));
+        var
+    }
+
+    fn embed(&mut self, tape: &mut Tape<f32>, lookups: &[Lookup]) -> Var {
+        let stride: usize = lookups.iter().map(|lookup| self.width(lookup)).sum();
+        let first = self.buffers.uses.len();
+        // Taken out while the view itself is read; put back below.
+        let mut touches = std::mem::take(&mut self.buffers.touches);
+        if touches.len() < first + lookups.len() {
+            touches.resize_with(first + lookups.len(), Touches::default);
+        }
+        let var = self.leaf(tape, self.index.len(), stride, |out| {
+            self.fill(lookups, &mut touches[first..], out, stride);
+        });
+        self.buffers.touches = touches;
+        self.record_uses(lookups, var, stride);
+        var
+    }
+}

@@ -1,0 +1,67 @@
+//! `perennial run EXPERIMENT.toml`
+
+use crate::experiment::Experiment;
+use crate::run::{self, Outcome, RunOptions, default_folder};
+use crate::terminal::{Terminal, stop_on_interrupt};
+use anyhow::Result;
+use clap::Args;
+use perennial_store::Disk;
+use std::path::PathBuf;
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "A run that was killed goes on with the same command and ends with the same digest.\n\
+                        Workers change speed only, never a result.")]
+pub struct Arguments {
+    /// The experiment file
+    experiment: PathBuf,
+    /// Folder of the run [default: runs/<name of the experiment>]
+    #[arg(long, short)]
+    out: Option<PathBuf>,
+    /// Threads [default: all cores]
+    #[arg(long, short)]
+    workers: Option<usize>,
+    /// Only estimate rows, disk, memory and time
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
+    let experiment = Experiment::read(&arguments.experiment)?;
+    let options = RunOptions {
+        out: arguments.out.clone().unwrap_or_else(|| default_folder(&experiment)),
+        workers: arguments.workers.unwrap_or_else(all_cores).max(1),
+        disk: Disk::default(),
+        watch: terminal,
+    };
+    if arguments.dry_run {
+        let estimate = run::estimate(&experiment, &options)?;
+        terminal.print(&if terminal.json() { estimate.to_json()? } else { estimate.to_string() });
+        return Ok(());
+    }
+    stop_on_interrupt();
+    let outcome = run::run(&experiment, &options)?;
+    show(&experiment, &options, &outcome, terminal)
+}
+
+/// Prints the table and where everything is.
+pub(crate) fn show(
+    experiment: &Experiment,
+    options: &RunOptions<'_>,
+    outcome: &Outcome,
+    terminal: &Terminal,
+) -> Result<()> {
+    terminal.end();
+    if terminal.json() {
+        terminal.print(&outcome.results.to_json());
+    } else {
+        terminal.print(&crate::report::table(&outcome.results, experiment.baseline())?);
+    }
+    terminal.note(&format!("report: {}", options.out.join(run::files::REPORT).display()));
+    terminal.note(&format!("digest: {}", outcome.digest));
+    Ok(())
+}
+
+pub(crate) fn all_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

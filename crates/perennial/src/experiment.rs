@@ -1,0 +1,224 @@
+//! The experiment file: what is run on which log, typed and checked before anything starts.
+
+use anyhow::{Context, Result, bail};
+use perennial_learn::{StrategyConfig, TrainingConfig};
+use perennial_model::{BackboneConfig, EncoderConfig};
+use perennial_stream::PrepareConfig;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// A checked experiment. What a TOML file leaves out has the defaults below; the resolved file is stored with every
+/// version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Name: letters, digits, `-`, `_`, `.`.
+    pub name: String,
+    /// Folder of the canonical log, relative to the experiment file.
+    pub log: PathBuf,
+    /// One run of every method per seed: initialisation and order of examples.
+    #[serde(default = "one_seed")]
+    pub seeds: Vec<u64>,
+    /// How the log becomes periods of examples.
+    pub data: PrepareConfig,
+    /// What is trained when, and what is averaged.
+    pub protocol: Protocol,
+    /// How ids and numbers are encoded.
+    #[serde(default)]
+    pub encoder: EncoderConfig,
+    /// The backbone.
+    #[serde(default)]
+    pub model: BackboneConfig,
+    /// The training loop.
+    #[serde(default)]
+    pub training: TrainingConfig,
+    /// The update strategies that are compared. The references `constant` and `popularity` always take part.
+    pub method: Vec<Method>,
+    /// What a run leaves behind.
+    #[serde(default)]
+    pub keep: Keep,
+}
+
+/// One contestant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Method {
+    /// Name in reports and of its versions: letters, digits, `-`, `_`, `.`.
+    pub name: String,
+    /// How it makes a version from the one before.
+    pub strategy: StrategyConfig,
+}
+
+/// What is trained when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Protocol {
+    /// Number of first periods that are trained on together before anything is scored.
+    pub pretrain: u32,
+    /// Averages and tests are over this many last periods; over all scored ones if absent.
+    #[serde(default)]
+    pub average_last: Option<u32>,
+    /// Stop after scoring this many periods; all if absent.
+    #[serde(default)]
+    pub periods: Option<u32>,
+    /// Method that the others are tested against; the first if absent.
+    #[serde(default)]
+    pub baseline: Option<String>,
+}
+
+/// What a run leaves behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keep {
+    /// Which versions outlive the run.
+    pub versions: KeepVersions,
+    /// Write the scores of every method, seed and period as Parquet side files, joined to the log by event id.
+    pub scores: bool,
+}
+
+/// Which versions outlive the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeepVersions {
+    /// The last of each method and seed, those with an alias, and the pre-trained ones.
+    #[default]
+    Last,
+    /// All.
+    All,
+}
+
+/// Names of the references, which no method may take.
+pub const REFERENCES: [&str; 2] = ["constant", "popularity"];
+
+fn one_seed() -> Vec<u64> {
+    vec![1]
+}
+
+impl Experiment {
+    /// Reads and checks an experiment file. The path of the log is made absolute.
+    pub fn read(path: &Path) -> Result<Experiment> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the experiment file {}", path.display()))?;
+        let mut experiment =
+            Experiment::parse(&text).with_context(|| format!("in the experiment file {}", path.display()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        experiment.log = folder.join(&experiment.log);
+        Ok(experiment)
+    }
+
+    /// Reads and checks the text of an experiment file.
+    pub fn parse(text: &str) -> Result<Experiment> {
+        let experiment: Experiment =
+            toml::from_str(text).map_err(|error| anyhow::anyhow!(crate::suggest::explain(&error.to_string())))?;
+        experiment.check()?;
+        Ok(experiment)
+    }
+
+    /// The experiment as TOML with every default spelled out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a checked experiment is plain data")
+    }
+
+    /// Name of the method that the others are tested against.
+    pub fn baseline(&self) -> &str {
+        self.protocol.baseline.as_deref().unwrap_or(&self.method[0].name)
+    }
+
+    fn check(&self) -> Result<()> {
+        check_name("name", &self.name)?;
+        if self.seeds.is_empty() {
+            bail!("seeds: at least one seed is needed, e.g. seeds = [1, 2, 3]");
+        }
+        if self.seeds.iter().collect::<BTreeSet<_>>().len() != self.seeds.len() {
+            bail!("seeds: every seed may be named once, got {:?}", self.seeds);
+        }
+        if self.protocol.pretrain == 0 {
+            bail!("protocol.pretrain: at least one period is needed before anything can be scored");
+        }
+        if self.protocol.average_last == Some(0) || self.protocol.periods == Some(0) {
+            bail!("protocol: average_last and periods must be at least 1");
+        }
+        self.training.check()?;
+        self.check_methods()
+    }
+
+    fn check_methods(&self) -> Result<()> {
+        if self.method.is_empty() {
+            bail!("method: at least one [[method]] is needed");
+        }
+        let mut names = BTreeSet::new();
+        for method in &self.method {
+            check_name("method.name", &method.name)?;
+            if REFERENCES.contains(&method.name.as_str()) || method.name == PRETRAINED {
+                bail!("method \"{}\": this name is taken; choose another", method.name);
+            }
+            if !names.insert(method.name.as_str()) {
+                bail!("method \"{}\" is there twice", method.name);
+            }
+            method.strategy.check().with_context(|| format!("method \"{}\"", method.name))?;
+        }
+        let baseline = self.baseline();
+        if !names.contains(baseline) && !REFERENCES.contains(&baseline) {
+            bail!("protocol.baseline: there is no method \"{baseline}\"; there are: {names:?}");
+        }
+        Ok(())
+    }
+}
+
+/// Group of the versions that every method starts from.
+pub const PRETRAINED: &str = "pretrained";
+
+fn check_name(key: &str, name: &str) -> Result<()> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(fine) {
+        bail!("{key}: \"{name}\" is not a name; use letters, digits, '-', '_' and '.'");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = r#"
+        name = "x"
+        log = "logs/x"
+        [data]
+        slicing = { count = 31 }
+        [protocol]
+        pretrain = 10
+        [[method]]
+        name = "incremental"
+        strategy = "incremental"
+        [[method]]
+        name = "batch-3"
+        strategy = { batch = { window = 3 } }
+    "#;
+
+    #[test]
+    fn reads_and_writes_back_the_same() {
+        let experiment = Experiment::parse(EXAMPLE).unwrap();
+        assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
+        assert_eq!(experiment.baseline(), "incremental");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let refused = |from: &str, to: &str, expected: &str| {
+            assert!(EXAMPLE.contains(from), "{from}");
+            let error = format!("{:#}", Experiment::parse(&EXAMPLE.replace(from, to)).unwrap_err());
+            assert!(error.contains(expected), "got: {error}");
+        };
+        refused("pretrain = 10", "pretrian = 10", "did you mean \"pretrain\"");
+        refused("pretrain = 10", "pretrain = 0", "at least one period");
+        refused("window = 3", "window = 0", "at least one period");
+        refused("window = 3", "windw = 3", "did you mean \"window\"");
+        refused("name = \"batch-3\"", "name = \"incremental\"", "is there twice");
+        refused("name = \"batch-3\"", "name = \"popularity\"", "taken");
+        refused("name = \"batch-3\"", "name = \"../x\"", "is not a name");
+        refused("pretrain = 10", "pretrain = 10\nbaseline = \"none\"", "no method \"none\"");
+        refused("log = \"logs/x\"", "log = \"logs/x\"\nseeds = [1, 1]", "named once");
+        refused("log = \"logs/x\"", "log = \"logs/x\"\ntraining = { batch_size = 0 }", "at least one example");
+    }
+}

@@ -1,0 +1,208 @@
+//! The period loop: every method and seed over every period of a log, resumable at any moment.
+//!
+//! A run's folder holds the resolved experiment, the prepared periods, the store of versions, the ledger of what was
+//! scored and learned, and at the end the results. Whatever is found there is used again; whatever is missing is made
+//! again, with the same digests.
+
+mod archive;
+mod ceiling;
+mod estimate;
+mod job;
+mod ledger;
+mod results;
+mod version;
+mod watch;
+
+pub use estimate::{Estimate, estimate};
+pub use ledger::Ledger;
+pub use version::{load_learned, scorer_of};
+pub use watch::{Event, Watch};
+
+use crate::experiment::{Experiment, KeepVersions, Method};
+use anyhow::{Context, Result, bail};
+use job::{Contestant, Job, Shared};
+use perennial_core::Digest;
+use perennial_data::log::Log;
+use perennial_eval::Results;
+use perennial_store::{Disk, Retention, RunLock, Store, VersionId};
+use perennial_stream::{Prepared, prepare};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Where and how to run; nothing here changes any result.
+pub struct RunOptions<'a> {
+    /// Folder of the run; made if it is not there.
+    pub out: PathBuf,
+    /// Threads.
+    pub workers: usize,
+    /// The disk; one that is made to fail, in tests.
+    pub disk: Disk,
+    /// Is told what happens, and may ask to stop.
+    pub watch: &'a dyn Watch,
+}
+
+/// What a finished run found.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The results.
+    pub results: Results,
+    /// Digest over every metric and every version; timings are not in it.
+    pub digest: Digest,
+}
+
+/// Names of the files of a run's folder.
+pub mod files {
+    /// The resolved experiment.
+    pub const EXPERIMENT: &str = "experiment.toml";
+    /// Prepared periods.
+    pub const PREPARED: &str = "prepared";
+    /// Versions.
+    pub const STORE: &str = "store";
+    /// What was scored and learned.
+    pub const LEDGER: &str = "ledger";
+    /// Scores, if they are kept.
+    pub const SCORES: &str = "scores";
+    /// The results for machines.
+    pub const RESULTS: &str = "results.json";
+    /// The results as a table for machines.
+    pub const TABLE: &str = "results.parquet";
+    /// The results for people.
+    pub const REPORT: &str = "report.html";
+}
+
+/// Runs an experiment, or what is left of it.
+pub fn run(experiment: &Experiment, options: &RunOptions<'_>) -> Result<Outcome> {
+    std::fs::create_dir_all(&options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
+    let _lock = RunLock::acquire(&options.out)?;
+    let log = Log::open(&experiment.log)?;
+    settle_experiment(experiment, options)?;
+    options.watch.tell(Event::Preparing { log: &experiment.log });
+    let prepared = prepare_log(experiment, &log, options)?;
+    let periods = scored_periods(experiment, &prepared)?;
+    let store = Store::on_disk(options.out.join(files::STORE), options.disk.clone())?;
+    let ledger = Ledger::new(options.out.join(files::LEDGER), options.disk.clone());
+    let shared = Shared { experiment, schema: log.schema(), prepared: &prepared, periods, store: &store, ledger: &ledger, options };
+    pretrain_all(&shared)?;
+    run_all(&shared)?;
+    collect_garbage(&shared)?;
+    finish(&shared, &log)
+}
+
+/// Stores the resolved experiment, or refuses a folder that holds the run of another one.
+fn settle_experiment(experiment: &Experiment, options: &RunOptions<'_>) -> Result<()> {
+    let path = options.out.join(files::EXPERIMENT);
+    let resolved = experiment.to_toml();
+    match std::fs::read_to_string(&path) {
+        Ok(found) if found == resolved => Ok(()),
+        Ok(_) => bail!(
+            "{} holds the run of another experiment (see {}); choose another folder with --out, or delete it",
+            options.out.display(),
+            path.display()
+        ),
+        Err(_) => options.disk.replace(&path, resolved.as_bytes()).with_context(|| format!("cannot write {}", path.display())),
+    }
+}
+
+fn prepare_log(experiment: &Experiment, log: &Log, options: &RunOptions<'_>) -> Result<Prepared> {
+    let progress = |done: u64, all: u64| options.watch.tell(Event::Prepared { rows: done, of: all });
+    Ok(prepare(log, &experiment.data, &options.out.join(files::PREPARED), &progress)?)
+}
+
+/// Periods that are scored: after pre-training, to the last one or as many as were asked for.
+fn scored_periods(experiment: &Experiment, prepared: &Prepared) -> Result<std::ops::Range<u32>> {
+    let (first, all) = (experiment.protocol.pretrain, prepared.periods() as u32);
+    let last = experiment.protocol.periods.map_or(all, |periods| all.min(first.saturating_add(periods)));
+    if first >= last {
+        bail!(
+            "the log has {all} periods and all of them go into pre-training (protocol.pretrain = {first}): none is \
+             left to score; lower it, or cut the log finer in data.slicing"
+        );
+    }
+    Ok(first..last)
+}
+
+fn pretrain_all(shared: &Shared<'_>) -> Result<()> {
+    let seeds = &shared.experiment.seeds;
+    in_parallel(shared, seeds.len(), |nth, workers| job::pretrain(shared, seeds[nth], workers))
+}
+
+fn run_all(shared: &Shared<'_>) -> Result<()> {
+    let jobs = jobs(shared.experiment);
+    in_parallel(shared, jobs.len(), |nth, workers| job::run(shared, &jobs[nth], workers))
+}
+
+/// References first, then methods by seed.
+fn jobs(experiment: &Experiment) -> Vec<Job<'_>> {
+    let references = [Contestant::Constant, Contestant::Popularity];
+    let references = references.into_iter().map(|contestant| Job { contestant, seed: 0 });
+    let learners = experiment.seeds.iter().flat_map(|&seed| {
+        experiment.method.iter().map(move |method: &Method| Job { contestant: Contestant::Learner(method), seed })
+    });
+    references.chain(learners).collect()
+}
+
+/// Calls `work(n, workers)` for every n below `count`, as many at once as there are threads; threads that are left
+/// over work within. The first error stops what has not begun.
+fn in_parallel(
+    shared: &Shared<'_>,
+    count: usize,
+    work: impl Fn(usize, &perennial_nn::Workers) -> Result<()> + Sync,
+) -> Result<()> {
+    let threads = shared.options.workers.clamp(1, count.max(1));
+    let within = (shared.options.workers / threads).max(1);
+    let next = AtomicUsize::new(0);
+    let failure = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let workers = perennial_nn::Workers::new(within);
+                loop {
+                    let nth = next.fetch_add(1, Ordering::Relaxed);
+                    if nth >= count {
+                        return;
+                    }
+                    if let Err(error) = work(nth, &workers) {
+                        next.store(count, Ordering::Relaxed);
+                        failure.lock().expect("no thread panics while it holds this").get_or_insert(error);
+                    }
+                }
+            });
+        }
+    });
+    match failure.into_inner().expect("no thread panicked while it held this") {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+fn collect_garbage(shared: &Shared<'_>) -> Result<()> {
+    if shared.experiment.keep.versions == KeepVersions::All {
+        return Ok(());
+    }
+    let keep = shared.experiment.seeds.iter().map(|&seed| job::pretrained_id(seed)).collect::<Result<_>>()?;
+    shared.store.gc(&Retention { last: 1, keep })?;
+    Ok(())
+}
+
+fn finish(shared: &Shared<'_>, log: &Log) -> Result<Outcome> {
+    let results = results::collect(shared, &jobs(shared.experiment), log)?;
+    let write = |name: &str, bytes: &[u8]| {
+        let path = shared.options.out.join(name);
+        shared.options.disk.replace(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    };
+    write(files::RESULTS, results.to_json().as_bytes())?;
+    write(files::TABLE, &results.to_parquet()?)?;
+    write(files::REPORT, crate::report::html(&results, shared.experiment)?.as_bytes())?;
+    Ok(Outcome { digest: results.digest(), results })
+}
+
+/// The name of a version: `<method>/<seed>/<periods seen>`.
+pub(crate) fn version_id(group: &str, seed: u64, period: u32) -> Result<VersionId> {
+    Ok(format!("{group}/{seed}/{period:04}").parse::<VersionId>()?)
+}
+
+/// Folder of a run for an experiment that names none.
+pub fn default_folder(experiment: &Experiment) -> PathBuf {
+    Path::new("runs").join(&experiment.name)
+}

@@ -1,0 +1,34 @@
+//! Errors that suggest.
+
+/// Adds "did you mean" to a message of the form ``unknown field `x`, expected one of `y`, `z` `` (or variant).
+pub fn explain(message: &str) -> String {
+    let Some(at) = message.find("unknown field `").or_else(|| message.find("unknown variant `")) else {
+        return message.trim_end().to_owned();
+    };
+    let mut quoted = message[at..].split('`').skip(1).step_by(2);
+    let Some(unknown) = quoted.next() else { return message.to_owned() };
+    match nearest(unknown, quoted) {
+        Some(near) => format!("{}\ndid you mean \"{near}\"?", message.trim_end()),
+        None => message.trim_end().to_owned(),
+    }
+}
+
+/// The candidate most like `word`, if any is like it at all.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = candidates.map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
+    let (score, best) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (score > 0.7).then_some(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_key_is_suggested() {
+        let message = "unknown field `batchsize`, expected one of `epochs`, `batch_size`";
+        assert!(explain(message).ends_with("did you mean \"batch_size\"?"));
+        assert_eq!(explain("unknown field `zzz`, expected `epochs`"), "unknown field `zzz`, expected `epochs`");
+        assert_eq!(explain("something else"), "something else");
+    }
+}

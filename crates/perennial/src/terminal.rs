@@ -1,0 +1,164 @@
+//! What a person, or a program, sees while something runs.
+
+use crate::run::{Event, Watch};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How to show things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Progress bars and tables.
+    Pretty,
+    /// Results only.
+    Quiet,
+    /// JSON: progress lines on standard error, results on standard output.
+    Json,
+}
+
+/// Standard output and standard error, with progress bars on the latter.
+pub struct Terminal {
+    mode: Mode,
+    bar: ProgressBar,
+}
+
+impl Terminal {
+    /// A terminal in this mode.
+    pub fn new(mode: Mode) -> Terminal {
+        let shown = mode == Mode::Pretty && std::io::stderr().is_terminal();
+        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Terminal { mode, bar: ProgressBar::with_draw_target(Some(0), target) }
+    }
+
+    /// Whether results go out as JSON.
+    pub fn json(&self) -> bool {
+        self.mode == Mode::Json
+    }
+
+    /// Prints a result. A closed pipe is nobody's error.
+    #[allow(clippy::print_stdout, reason = "this is the one place where results are printed")]
+    pub fn print(&self, text: &str) {
+        self.bar.finish_and_clear();
+        let mut out = std::io::stdout().lock();
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        let _ = write!(out, "{text}{end}").and_then(|()| out.flush());
+    }
+
+    /// Tells a person something beside the results.
+    pub fn note(&self, text: &str) {
+        match self.mode {
+            Mode::Pretty => self.bar.suspend(|| self.to_stderr(text)),
+            Mode::Json => self.to_stderr(&json!({ "note": text }).to_string()),
+            Mode::Quiet => {}
+        }
+    }
+
+    /// Shows an error with all its causes.
+    pub fn fail(&self, error: &anyhow::Error) {
+        self.bar.finish_and_clear();
+        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+        match self.mode {
+            Mode::Json => self.to_stderr(&json!({ "error": causes }).to_string()),
+            _ => self.to_stderr(&format!("error: {}", causes.join("\n  because: "))),
+        }
+    }
+
+    /// Begins a bar of `length` units of `what`; also resets the rate.
+    pub fn begin(&self, what: &str, length: u64) {
+        let template = "{msg:.bold} {wide_bar:.cyan/dim} {human_pos}/{human_len} {per_sec:.dim} {eta:>4} left";
+        let style = ProgressStyle::with_template(template).expect("the template is fixed").progress_chars("━╸─");
+        self.bar.reset();
+        self.bar.set_style(style);
+        self.bar.set_length(length);
+        self.bar.set_message(what.to_owned());
+    }
+
+    /// Moves the bar.
+    pub fn at(&self, position: u64) {
+        self.bar.set_position(position);
+    }
+
+    /// Takes the bar away.
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn to_stderr(&self, text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+}
+
+/// Set by the first interrupt; the second ends the process at once.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Whether the person asked to stop.
+pub fn stop_requested() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
+/// From now on an interrupt asks to stop instead of ending the process. A second one ends it: every file is written
+/// whole, so that is safe too.
+pub fn stop_on_interrupt() {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        let asked = || {
+            if STOP.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        };
+        // Without the handler an interrupt ends the process, which is safe.
+        let _ = ctrlc::set_handler(asked);
+    });
+}
+
+impl Watch for Terminal {
+    fn tell(&self, event: Event<'_>) {
+        match self.mode {
+            Mode::Pretty => self.show(&event),
+            Mode::Json => self.report(&event),
+            Mode::Quiet => {}
+        }
+    }
+
+    fn stop(&self) -> bool {
+        stop_requested()
+    }
+}
+
+impl Terminal {
+    fn show(&self, event: &Event<'_>) {
+        match event {
+            Event::Preparing { log } => self.begin(&format!("preparing {}", log.display()), 0),
+            Event::Prepared { rows, of } => {
+                self.bar.set_length(*of);
+                self.at(*rows);
+            }
+            Event::Planned { periods } => self.begin("periods", *periods),
+            Event::Training { method, seed, period, step, of } => {
+                if step % 32 == 0 || step == of {
+                    self.bar.set_message(format!("{method}/{seed} period {period}: step {step}/{of}"));
+                }
+            }
+            Event::Scored { .. } => self.bar.inc(1),
+            Event::Updated { .. } => self.bar.tick(),
+        }
+    }
+
+    fn report(&self, event: &Event<'_>) {
+        let line = match event {
+            Event::Preparing { log } => json!({ "event": "preparing", "log": log }),
+            Event::Planned { periods } => json!({ "event": "planned", "periods": periods }),
+            Event::Prepared { .. } | Event::Training { .. } => return,
+            Event::Scored { method, seed, period, metrics } => {
+                json!({ "event": "scored", "method": method, "seed": seed, "period": period, "metrics": metrics })
+            }
+            Event::Updated { method, seed, period, trained, seconds } => json!({
+                "event": "updated", "method": method, "seed": seed, "period": period, "trained": trained,
+                "seconds": seconds
+            }),
+        };
+        self.to_stderr(&line.to_string());
+    }
+}
