@@ -1,6 +1,6 @@
 //! The steps that a row missed.
 
-use super::optimiser::Optimiser;
+use super::optimiser::{Decay, Optimiser};
 use super::step::{Adam, Kind, Scale, Step, power};
 
 /// A log of steps, by which values that saw no gradient for a while catch up with those that were updated at every
@@ -35,6 +35,16 @@ impl StepLog {
             keeps: SuffixMax::default(),
             stretches: SuffixMax::default(),
         }
+    }
+
+    /// The optimiser whose steps are logged.
+    pub fn optimiser(&self) -> Optimiser {
+        self.optimiser
+    }
+
+    /// Whether steps without gradients leave values alone whose slots were never written: there is no decay.
+    pub fn leaves_fresh_rows(&self) -> bool {
+        self.optimiser.decay == Decay::None
     }
 
     /// Number of steps logged.
@@ -208,7 +218,7 @@ impl SuffixMax {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optim::{AdamForm, Decay, Rule};
+    use crate::optim::{AdamForm, Rule};
     use perennial_core::Stream;
 
     fn optimisers() -> Vec<Optimiser> {

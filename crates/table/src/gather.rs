@@ -1,0 +1,207 @@
+//! Reading the rows of a batch.
+
+use crate::table::{PAD, Table};
+use crate::touches::Touches;
+use perennial_core::Column;
+use perennial_nn::optim::dispatch;
+
+/// How the rows of one example become one vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pool {
+    /// The weighted sum.
+    Sum,
+    /// The weighted sum divided by the sum of weights; zeros where that is zero or there is no id.
+    Mean,
+}
+
+/// Where one feature's vectors lie in a batch's matrix: example `i` at `[i * stride + offset..][..dim]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Columns of the matrix.
+    pub stride: usize,
+    /// First column of the feature.
+    pub offset: usize,
+}
+
+impl Place {
+    /// A matrix of nothing but this feature.
+    pub fn alone(dim: usize) -> Place {
+        Place { stride: dim, offset: 0 }
+    }
+
+    #[inline(always)]
+    pub(crate) fn start(&self, position: usize) -> usize {
+        position * self.stride + self.offset
+    }
+}
+
+impl Table {
+    /// Writes the pooled row of each of the examples `index` of `column` to its place in `out`, and replaces the
+    /// content of `touches` by what contributed. The pad row contributes nothing and is not touched. An id column
+    /// has one id of weight 1 per example, whatever the pooling.
+    ///
+    /// Panics if the column is numeric, if an id is no row, or if `out` is too short.
+    pub fn gather(
+        &self,
+        column: &Column,
+        index: &[u32],
+        pool: Pool,
+        out: &mut [f32],
+        place: Place,
+        touches: Option<&mut Touches>,
+    ) {
+        let dim = self.dim();
+        assert!(place.offset + dim <= place.stride, "{dim} columns from {} on exceed {}", place.offset, place.stride);
+        match touches {
+            None => self.gather_recording(column, index, pool, (out, place), |_, _, _| {}),
+            Some(touches) => {
+                touches.clear();
+                self.gather_recording(
+                    column,
+                    index,
+                    pool,
+                    (out, place),
+                    #[inline(always)]
+                    |row, position, weight| touches.push(row, position, weight),
+                );
+            }
+        }
+    }
+
+    /// Lists what [`Table::gather`] would touch, without reading a row.
+    pub fn touch(&self, column: &Column, index: &[u32], pool: Pool, touches: &mut Touches) {
+        touches.clear();
+        for (position, &example) in (0..).zip(index) {
+            let bag = Bag::of(column, example, pool);
+            bag.each(|row, weight| touches.push(row, position, weight * bag.share));
+        }
+    }
+
+    fn gather_recording(
+        &self,
+        column: &Column,
+        index: &[u32],
+        pool: Pool,
+        (out, place): (&mut [f32], Place),
+        record: impl FnMut(u32, u32, f32),
+    ) {
+        dispatch(
+            #[inline(always)]
+            || match self.dim() {
+                8 => self.gather_fixed::<8>(column, index, pool, (out, place), record),
+                16 => self.gather_fixed::<16>(column, index, pool, (out, place), record),
+                32 => self.gather_fixed::<32>(column, index, pool, (out, place), record),
+                64 => self.gather_fixed::<64>(column, index, pool, (out, place), record),
+                _ => self.gather_any(column, index, pool, (out, place), record),
+            },
+        );
+    }
+
+    /// For widths known to the compiler the sum stays in registers.
+    #[inline(always)]
+    fn gather_fixed<const DIM: usize>(
+        &self,
+        column: &Column,
+        index: &[u32],
+        pool: Pool,
+        (out, place): (&mut [f32], Place),
+        mut record: impl FnMut(u32, u32, f32),
+    ) {
+        for (position, &example) in index.iter().enumerate() {
+            let bag = Bag::of(column, example, pool);
+            let mut sum = [0f32; DIM];
+            bag.each(
+                #[inline(always)]
+                |row, weight| {
+                    let values: &[f32; DIM] = self.row(row).try_into().expect("a row has the table's width");
+                    for (sum, x) in sum.iter_mut().zip(values) {
+                        *sum += weight * x;
+                    }
+                    record(row, position as u32, weight * bag.share);
+                },
+            );
+            for (out, sum) in out[place.start(position)..][..DIM].iter_mut().zip(sum) {
+                *out = sum * bag.share;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn gather_any(
+        &self,
+        column: &Column,
+        index: &[u32],
+        pool: Pool,
+        (out, place): (&mut [f32], Place),
+        mut record: impl FnMut(u32, u32, f32),
+    ) {
+        for (position, &example) in index.iter().enumerate() {
+            let bag = Bag::of(column, example, pool);
+            let sum = &mut out[place.start(position)..][..self.dim()];
+            sum.fill(0.0);
+            bag.each(
+                #[inline(always)]
+                |row, weight| {
+                    for (sum, x) in sum.iter_mut().zip(self.row(row)) {
+                        *sum += weight * x;
+                    }
+                    record(row, position as u32, weight * bag.share);
+                },
+            );
+            sum.iter_mut().for_each(|sum| *sum *= bag.share);
+        }
+    }
+}
+
+/// The ids of one example.
+struct Bag<'a> {
+    ids: &'a [u32],
+    weights: Option<&'a [f32]>,
+    /// Factor of the weighted sum.
+    share: f32,
+}
+
+impl<'a> Bag<'a> {
+    #[inline(always)]
+    fn of(column: &'a Column, example: u32, pool: Pool) -> Bag<'a> {
+        match column {
+            Column::Id(ids) => Bag { ids: std::slice::from_ref(&ids[example as usize]), weights: None, share: 1.0 },
+            Column::Bag { spans, ids, weights } => {
+                let range = spans.range(example as usize);
+                let weights = weights.as_ref().map(|weights| &weights[range.clone()]);
+                let mut bag = Bag { ids: &ids[range], weights, share: 1.0 };
+                if pool == Pool::Mean {
+                    bag.share = bag.mean_share();
+                }
+                bag
+            }
+            Column::Numeric(_) => panic!("a numeric column has no rows to gather"),
+        }
+    }
+
+    /// One over the sum of weights. Where that is zero the ids count for nothing, and are left out.
+    #[inline(always)]
+    fn mean_share(&mut self) -> f32 {
+        let sum: f32 = match self.weights {
+            None => self.ids.iter().filter(|&&id| id != PAD).count() as f32,
+            Some(weights) => self.ids.iter().zip(weights).filter(|(id, _)| **id != PAD).map(|(_, w)| w).sum(),
+        };
+        if sum == 0.0 {
+            self.ids = &[];
+            return 1.0;
+        }
+        1.0 / sum
+    }
+
+    /// Each row but the pad, with its weight.
+    #[inline(always)]
+    fn each(&self, mut visit: impl FnMut(u32, f32)) {
+        match self.weights {
+            None => self.ids.iter().filter(|&&id| id != PAD).for_each(|&id| visit(id, 1.0)),
+            Some(weights) => {
+                let ids = self.ids.iter().zip(weights).filter(|(id, _)| **id != PAD);
+                ids.for_each(|(&id, &weight)| visit(id, weight));
+            }
+        }
+    }
+}
