@@ -23,4 +23,13 @@ pub enum WorldError {
         /// The last period there is.
         last: u32,
     },
+    /// The log could not be written.
+    #[error(transparent)]
+    Log(#[from] perennial_data::Error),
+    /// The true logits could not be encoded.
+    #[error("writing the true logits: {0}")]
+    Truth(#[from] parquet::errors::ParquetError),
+    /// The disk refused.
+    #[error("writing the world: {0}")]
+    Write(#[source] std::io::Error),
 }

@@ -13,10 +13,10 @@ use perennial_core::Stream;
 use std::sync::Arc;
 
 /// The first instant of period 0: 2024-01-01T00:00:00Z, in microseconds.
-const EPOCH: i64 = 1_704_067_200_000_000;
+pub(crate) const EPOCH: i64 = 1_704_067_200_000_000;
 
 /// A period is a day.
-const DAY: i64 = 86_400_000_000;
+pub(crate) const DAY: i64 = 86_400_000_000;
 
 /// A part of the day.
 const SLOT: i64 = DAY / SLOTS as i64;

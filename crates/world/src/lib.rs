@@ -10,6 +10,7 @@ mod catalogue;
 mod config;
 mod drift;
 mod error;
+mod export;
 mod impressions;
 mod marketplace;
 mod population;
@@ -18,5 +19,6 @@ mod weighted;
 
 pub use config::{Drift, Effects, Items, MarketplaceConfig, Season, Users};
 pub use error::WorldError;
+pub use export::{LOG_DIR, TRUTH_FILE};
 pub use impressions::Impressions;
 pub use marketplace::Marketplace;

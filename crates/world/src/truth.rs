@@ -144,3 +144,56 @@ fn with_noise(logit: f64, noise: f64) -> f64 {
 pub(crate) fn sigmoid(z: f64) -> f64 {
     1.0 / (1.0 + (-z).exp())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(config: &MarketplaceConfig) -> Truth {
+        let catalogue = Catalogue::new(1, config.items.clone());
+        let population = Population::new(2, config.users.clone());
+        Truth::start(3, config, &catalogue, &population)
+    }
+
+    /// The logits of one hundred pairs of users and items in each of the first periods.
+    fn course(config: &MarketplaceConfig, periods: usize) -> Vec<Vec<f64>> {
+        let pair = |i: u32| Shown { user: i, item: 2 * i, price: 20.0, device: 1, slot: 2 };
+        std::iter::successors(Some(start(config)), |truth| Some(truth.clone().next()))
+            .take(periods)
+            .map(|truth| (0..100).map(|i| truth.logit(&pair(i))).collect())
+            .collect()
+    }
+
+    #[test]
+    fn a_stationary_world_stands_still() {
+        let course = course(&MarketplaceConfig::stationary(), 4);
+        assert!(course.iter().all(|logits| logits == &course[0]));
+    }
+
+    #[test]
+    fn a_drifting_world_does_not() {
+        let config = MarketplaceConfig { drift: MarketplaceConfig::default().drift, ..MarketplaceConfig::stationary() };
+        let course = course(&config, 3);
+        let moved = |t: usize| course[t].iter().zip(&course[0]).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+        assert!(0.0 < moved(1) && moved(1) < moved(2), "moved by {} and then {}", moved(1), moved(2));
+    }
+
+    #[test]
+    fn the_season_comes_back_after_its_length_and_not_before() {
+        for length in [3, 4, 5] {
+            let season = crate::Season { length, strength: 0.5 };
+            let course = course(&MarketplaceConfig { season, ..MarketplaceConfig::stationary() }, 11);
+            for t in 1..11 {
+                assert_eq!(course[t] == course[0], t % length as usize == 0, "period {t}, season of {length}");
+            }
+        }
+    }
+
+    /// By hand: `0.6 sigmoid(0) + 0.2 = 0.5`; `0.6 sigmoid(40) + 0.2 = 0.8`, whose logit is `ln 4`.
+    #[test]
+    fn noise_keeps_the_probability_away_from_certainty() {
+        assert!(with_noise(0.0, 0.4).abs() < 1e-12);
+        assert!((with_noise(40.0, 0.4) - 4.0_f64.ln()).abs() < 1e-9);
+        assert_eq!(with_noise(40.0, 0.0), 40.0);
+    }
+}
