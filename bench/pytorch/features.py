@@ -23,7 +23,11 @@ def age(log: Log) -> np.ndarray:
 
 
 def clicks(log: Log, hours: float) -> np.ndarray:
-    """ln(1 + positive events of the item in the last `hours`)."""
+    """ln(1 + positive events of the item in the last `hours`), with 0 events counted as 1.
+
+    A sampled negative always has an event in the last 24 hours and a positive need not: without the
+    floor, `clicks-24h` would tell the two apart by how negatives are drawn.
+    """
     event, item = positives(log)
     origin = log.time.min() - 100 * 24 * HOUR_MS
     stride = int(log.time.max() - origin) + 1
@@ -31,7 +35,7 @@ def clicks(log: Log, hours: float) -> np.ndarray:
     time = log.time[log.event] - origin
     end = np.searchsorted(keys, log.item * stride + time, side="left")
     begin = np.searchsorted(keys, log.item * stride + time - int(hours * HOUR_MS), side="left")
-    return np.log1p(end - begin) / 4
+    return np.log1p(np.maximum(end - begin, 1)) / 4
 
 
 def positives(log: Log) -> tuple[np.ndarray, np.ndarray]:

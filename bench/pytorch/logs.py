@@ -128,7 +128,7 @@ def read_globo(data: str, negatives: str, data_seed: int) -> Log:
     files = sorted(glob.glob(os.path.join(data, "globo-clicks-w1", "*.csv.gz")))
     if not files:
         raise SystemExit(f"no globo-clicks-w1/*.csv.gz under {data}")
-    clicks = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+    clicks = pd.concat([pd.read_csv(file, dtype=np.int64) for file in files], ignore_index=True)
     clicks = clicks[clicks.groupby("user_id")["user_id"].transform("size") >= 5]
     clicks = clicks.sort_values("click_timestamp", kind="stable")
     user, users = ids(clicks["user_id"])

@@ -21,7 +21,6 @@ from embedding_mlp import EmbeddingMlp
 PERIODS, PRETRAIN = 31, 10
 REPORTED = range(25, 32)
 SELECTION = range(21, 25)  # the periods to choose settings on, never the reported ones
-BATCH = 1024
 PRIOR = 10  # weight, in samples, of the base rate in `popularity`
 
 
@@ -57,6 +56,8 @@ def arguments():
     parser.add_argument("--hidden", nargs="+", type=int, default=[20, 10])
     parser.add_argument("--dim", type=int, default=8)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--table-lr", type=float, help="of the embedding tables, where it differs from --lr")
+    parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--negatives", choices=["uniform", "popularity"], default="uniform", help="Globo only")
     parser.add_argument("--data-seed", type=int, default=0, help="key of the negatives")
     parser.add_argument("--numeric", nargs="*", default=[], choices=list(features.FEATURES))
@@ -110,7 +111,7 @@ class Protocol:
         rows = self.samples(first, last)
         rng = np.random.default_rng([self.seed, period, epoch])
         order = torch.from_numpy(rows.start + rng.permutation(rows.stop - rows.start))
-        for batch in order.split(BATCH):
+        for batch in order.split(self.args.batch):
             learner.step(self.inputs(batch), self.label[batch])
 
     def score(self, learner, period: int) -> dict:
@@ -145,7 +146,10 @@ class Learner:
     def __init__(self, args, log, numerics: int, seed: int):
         self.model = EmbeddingMlp(log, args.hidden, args.dim, numerics, args.item_bias, seed)
         # `fused` is the same dense update as the default, in one pass over memory.
-        self.adam = torch.optim.Adam(self.model.parameters(), lr=args.lr, fused=True)
+        dense = [*self.model.weights, *self.model.biases]
+        tables = [p for p in self.model.parameters() if not any(p is q for q in dense)]
+        groups = [{"params": tables, "lr": args.table_lr or args.lr}, {"params": dense}]
+        self.adam = torch.optim.Adam(groups, lr=args.lr, fused=True)
 
     def step(self, inputs, label):
         self.adam.zero_grad()
@@ -155,8 +159,7 @@ class Learner:
     def __deepcopy__(self, memo):
         twin = copy.copy(self)
         twin.model = copy.deepcopy(self.model, memo)
-        twin.adam = torch.optim.Adam(twin.model.parameters(), fused=True)
-        twin.adam.load_state_dict(copy.deepcopy(self.adam.state_dict()))
+        twin.adam = copy.deepcopy(self.adam, memo)
         return twin
 
 
