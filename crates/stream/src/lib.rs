@@ -1,7 +1,7 @@
 //! From a log to periods of examples: histories, sampled negatives, slicing, and test-then-train by type.
 //!
 //! All of it is independent of models, methods and model seeds. [`slices::Slices`] is the pure core: batches of a log
-//! in, periods out.
+//! in, periods out; [`prepared`] keeps them on disk.
 
 mod catalogue;
 pub mod config;
@@ -16,7 +16,9 @@ pub mod key;
 mod layout;
 mod past;
 pub mod period;
+mod period_file;
 mod pool;
+pub mod prepared;
 mod rows;
 pub mod slices;
 #[cfg(test)]
@@ -29,4 +31,5 @@ pub use facts::PeriodFacts;
 pub use history_state::HistoryState;
 pub use key::MISSING;
 pub use period::{AwaitingPeriod, FreshPeriod, Inputs, Outcome, Receipt, Scorer, Scoring, SeenPeriod, Timeline};
+pub use prepared::{Prepared, Progress, Source, prepare, prepare_batches};
 pub use slices::{Slice, Slices};

@@ -1,10 +1,12 @@
 //! Tiny logs for tests, written by hand.
 
+use crate::key::text_key;
+use crate::{PeriodFacts, Slice, period_file};
 use arrow::array::{
     ArrayRef, Float32Array, Float64Array, Int32Array, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder,
     TimestampMicrosecondArray, UInt64Array,
 };
-use perennial_core::Schema;
+use perennial_core::{Column, Examples, FeatureKind, FeatureSet, Schema, Stream};
 use std::sync::Arc;
 
 /// Users, items with tags and a price, a context, a click.
@@ -111,4 +113,82 @@ pub(crate) fn batches(
     let batches: Vec<RecordBatch> =
         events.chunks(size).enumerate().map(|(i, part)| batch((i * size) as u64, part)).collect();
     batches.into_iter().map(Ok)
+}
+
+/// A log of `rows` rows in which all there is to get wrong happens: ties in time, rows on borders of periods, a gap,
+/// items that change their tags, negatives, rows without label, and labels that come late and out of order.
+pub(crate) fn busy_log(rows: u64, seed: u64) -> Vec<Event> {
+    let mut time = 0;
+    (0..rows)
+        .map(|row| {
+            let mut stream = Stream::new(&[seed, row]);
+            time += if row == rows / 2 { 60 } else { 5 * (stream.below(3) as i64) };
+            let item = format!("i{}", stream.below(3 + row / 10));
+            let tags: Vec<String> = (0..stream.below(3)).map(|tag| format!("t{}", tag + stream.below(4))).collect();
+            let event = Event { tags, ..click(time, stream.below(4) as i64, &item) };
+            let late = [0, 0, 3, 30][stream.below(4) as usize];
+            match stream.below(8) {
+                0 => event.unlabelled(),
+                1 | 2 => event.labelled(0.0).priced(stream.unit_f64()).observable(time + late),
+                _ => event.observable(time + late),
+            }
+        })
+        .collect()
+}
+
+/// Name and value of every input of an example, with keys in place of local ids and numbers to the bit.
+pub(crate) fn resolve(schema: &Schema, examples: &Examples, row: usize) -> Vec<(String, String)> {
+    let features = FeatureSet::of(schema, examples.columns.len() > FeatureSet::of(schema, false).features.len());
+    let columns = features.features.iter().zip(&examples.columns);
+    let mut inputs: Vec<(String, String)> = columns
+        .map(|(feature, column)| {
+            let keys = match feature.kind {
+                FeatureKind::Id(vocab) | FeatureKind::Bag(vocab) => &examples.keys[vocab.0 as usize][..],
+                FeatureKind::Numeric => &[],
+            };
+            (feature.name.clone(), resolve_column(column, keys, row))
+        })
+        .collect();
+    let rest = [examples.event[row], examples.user[row], examples.item[row], examples.time[row].0 as u64];
+    inputs.push(("event, user, item, time".to_owned(), format!("{rest:?}")));
+    inputs
+}
+
+fn resolve_column(column: &Column, keys: &[u64], row: usize) -> String {
+    match column {
+        Column::Id(ids) => keys[ids[row] as usize].to_string(),
+        Column::Numeric(values) => format!("{:#x}", values[row].to_bits()),
+        Column::Bag { spans, ids, weights } => {
+            let weight = |at: usize| weights.as_ref().map_or(1.0, |weights| weights[at]);
+            let entries = spans.range(row).map(|at| (keys[ids[at] as usize], weight(at).to_bits()));
+            format!("{:?}", entries.collect::<Vec<_>>())
+        }
+    }
+}
+
+/// The bag of an example as `name` or, where weighted, `name*weight`. Names are looked for among single letters.
+pub(crate) fn bag(examples: &Examples, feature: &str, row: usize) -> Vec<String> {
+    let features = FeatureSet::of(&schema(), true);
+    let at = features.position(feature).unwrap();
+    let FeatureKind::Bag(vocab) = features.features[at].kind else { panic!("{feature} is no bag") };
+    let Column::Bag { spans, ids, weights } = &examples.columns[at] else { panic!("{feature} is no bag") };
+    let name = |id: u32| name_of(examples.keys[vocab.0 as usize][id as usize]);
+    let entry = |at: usize| match weights {
+        None => name(ids[at]),
+        Some(weights) => format!("{}*{}", name(ids[at]), weights[at]),
+    };
+    spans.range(row).map(entry).collect()
+}
+
+/// The single letter that this is the key of.
+pub(crate) fn name_of(key: u64) -> String {
+    let letter = ('a'..='z').find(|letter| text_key(Some(&letter.to_string())) == key);
+    letter.expect("items and tags in tests have one letter").to_string()
+}
+
+/// All of a prepared period, to the bit: comparing floats would call two nulls different.
+pub(crate) fn bits(slice: &Slice) -> (PeriodFacts, Vec<u8>) {
+    let mut bytes = Vec::new();
+    period_file::write(&mut bytes, &slice.examples, &slice.sampled).unwrap();
+    (slice.facts.clone(), bytes)
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Result, StreamError};
 use bytemuck::Pod;
+use perennial_core::Digest;
 use std::io::{self, Write};
 
 const CHECKSUM: usize = 32;
@@ -34,11 +35,11 @@ impl<W: Write> Writer<W> {
         values.iter().try_for_each(|value| self.raw(value.swapped().bytes()))
     }
 
-    /// Appends the checksum; gives back the sink, the digest of all written before it, and the number of bytes.
-    pub(crate) fn finish(mut self) -> io::Result<(W, u64)> {
-        let checksum = *self.hasher.finalize().as_bytes();
-        self.raw(&checksum)?;
-        Ok((self.to, self.written))
+    /// Appends the checksum; gives back the sink, the number of bytes, and the checksum.
+    pub(crate) fn finish(mut self) -> io::Result<(W, u64, Digest)> {
+        let checksum = self.hasher.finalize();
+        self.raw(checksum.as_bytes())?;
+        Ok((self.to, self.written, digest(checksum)))
     }
 
     fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -52,6 +53,7 @@ impl<W: Write> Writer<W> {
 pub(crate) struct Reader<'a> {
     what: &'a str,
     rest: &'a [u8],
+    checksum: Digest,
 }
 
 impl<'a> Reader<'a> {
@@ -63,10 +65,11 @@ impl<'a> Reader<'a> {
             return Err(damaged(format!("{} bytes, expected at least {least}", bytes.len())));
         }
         let (body, checksum) = bytes.split_at(bytes.len() - CHECKSUM);
-        if blake3::hash(body).as_bytes() != checksum {
+        let found = blake3::hash(body);
+        if found.as_bytes() != checksum {
             return Err(damaged("its checksum does not fit its content".into()));
         }
-        let mut reader = Reader { what, rest: body };
+        let mut reader = Reader { what, rest: body, checksum: digest(found) };
         if reader.raw(magic.len())? != magic {
             return Err(damaged(format!("it does not begin with {}", magic.escape_ascii())));
         }
@@ -93,10 +96,10 @@ impl<'a> Reader<'a> {
         Ok(values)
     }
 
-    /// Fails if anything is left.
-    pub(crate) fn finish(self) -> Result<()> {
+    /// Fails if anything is left; gives back the checksum.
+    pub(crate) fn finish(self) -> Result<Digest> {
         match self.rest.len() {
-            0 => Ok(()),
+            0 => Ok(self.checksum),
             left => Err(self.damaged(format!("{left} bytes too many"))),
         }
     }
@@ -113,6 +116,10 @@ impl<'a> Reader<'a> {
         self.rest = rest;
         Ok(taken)
     }
+}
+
+fn digest(hash: blake3::Hash) -> Digest {
+    Digest::parse(&hash.to_hex()).expect("64 hexadecimal digits")
 }
 
 /// Numbers of a fixed width.

@@ -1,0 +1,547 @@
+//! Periods on disk, so that a log is cut once and not once for each experiment.
+//!
+//! ```text
+//! <cache>/<key>/period-00000.bin ...   one file per period, see `period_file`
+//! <cache>/<key>/index.json             written last: without it there is nothing
+//! <cache>/<key>/lock                   held while the folder is checked or written
+//! ```
+//!
+//! The key is a digest of the log's content and of the settings. Every file is written under another name, synced and
+//! renamed, so that being killed at any moment leaves nothing that is taken for whole; what is found damaged is named
+//! and all is built anew.
+
+use crate::config::PrepareConfig;
+use crate::error::{Result, StreamError};
+use crate::facts::PeriodFacts;
+use crate::layout::Layout;
+use crate::past::Past;
+use crate::period::{FreshPeriod, SeenPeriod, Timeline};
+use crate::period_file;
+use crate::rows::Rows;
+use crate::slices::{Slice, Slices};
+use arrow::array::RecordBatch;
+use perennial_core::{Digest, DigestBuilder, Examples, FeatureSet, Schema};
+use perennial_data::Log;
+use serde::{Deserialize, Serialize};
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A log cut into periods, on disk.
+#[derive(Debug)]
+pub struct Prepared {
+    dir: PathBuf,
+    index: Index,
+    layout: Layout,
+    history: usize,
+    damage: Option<String>,
+    /// The past at the end of the periods replayed so far, kept because states are asked for in order.
+    replay: Mutex<Option<Replay>>,
+}
+
+/// How far a preparation has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Rows of the log read.
+    pub rows: u64,
+    /// Rows of the log.
+    pub of: u64,
+    /// Periods written.
+    pub periods: usize,
+}
+
+/// What identifies a log that is to be prepared.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its schema.
+    pub schema: Schema,
+    /// Its number of rows.
+    pub rows: u64,
+    /// Digest of its content.
+    pub digest: Digest,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Index {
+    format: u32,
+    key: Digest,
+    dropped_rows: u64,
+    files: Vec<FileEntry>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileEntry {
+    name: String,
+    bytes: u64,
+    blake3: Digest,
+    facts: PeriodFacts,
+}
+
+/// The index and its own digest.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    digest: Digest,
+    index: Index,
+}
+
+#[derive(Debug)]
+struct Replay {
+    periods: usize,
+    past: Past,
+}
+
+/// Goes up when the same log and settings would give other examples.
+const FORMAT: u32 = 1;
+const INDEX: &str = "index.json";
+
+impl Source {
+    /// A canonical log. Its digest covers schema and rows, not how they came to be.
+    pub fn of(log: &Log) -> Source {
+        let manifest = log.manifest();
+        let mut digest = DigestBuilder::new("log");
+        digest.digest(&manifest.schema);
+        for part in &manifest.parts {
+            digest.digest(&part.blake3);
+        }
+        Source { schema: log.schema().clone(), rows: manifest.rows, digest: digest.finish() }
+    }
+}
+
+/// Cuts a canonical log into periods under `cache`, or finds them there.
+///
+/// Periods found are read once in full to check them. Costs memory for one period, the catalogue and the histories.
+pub fn prepare(
+    log: &Log,
+    config: &PrepareConfig,
+    cache: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Prepared> {
+    prepare_batches(&Source::of(log), log.batches(), config, cache, progress)
+}
+
+/// As [`prepare`], for batches from elsewhere. They are not asked for if the periods are found.
+pub fn prepare_batches<I, E>(
+    source: &Source,
+    batches: I,
+    config: &PrepareConfig,
+    cache: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Prepared>
+where
+    I: Iterator<Item = Result<RecordBatch, E>>,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    config.check(&source.schema)?;
+    let layout = Layout::new(&source.schema, config.label.as_deref(), config.history > 0)?;
+    let key = key_of(source, config);
+    let dir = cache.join(key.to_string());
+    fs::create_dir_all(&dir).map_err(StreamError::io("creating", &dir))?;
+    let _lock = lock(&dir)?;
+    let (index, damage) = match find(&dir, key) {
+        Ok(index) => (index, None),
+        Err(found) => (build(&dir, key, source, batches, config, progress)?, found),
+    };
+    Ok(Prepared { dir, index, layout, history: config.history as usize, damage, replay: Mutex::new(None) })
+}
+
+impl Prepared {
+    /// Number of periods.
+    pub fn periods(&self) -> usize {
+        self.index.files.len()
+    }
+
+    /// What a period holds, in numbers. Panics if there is no such period.
+    pub fn facts(&self, period: usize) -> &PeriodFacts {
+        &self.index.files[period].facts
+    }
+
+    /// What the columns of the examples are.
+    pub fn features(&self) -> &FeatureSet {
+        &self.layout.features
+    }
+
+    /// Digest of the log's content and of the settings.
+    pub fn key(&self) -> Digest {
+        self.index.key
+    }
+
+    /// Rows of the log that belong to no period: the remainder of equal counts.
+    pub fn dropped_rows(&self) -> u64 {
+        self.index.dropped_rows
+    }
+
+    /// What was found damaged and made it necessary to build the periods anew.
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
+    }
+
+    /// The examples of a period, labels and all. Fails if there is no such period or its file is damaged.
+    pub fn load(&self, period: usize) -> Result<Arc<Examples>> {
+        Ok(Arc::new(self.slice(period)?.examples))
+    }
+
+    /// A period that is to be scored before anything learns from it.
+    pub fn fresh(&self, period: usize) -> Result<FreshPeriod> {
+        Ok(FreshPeriod::new(period, self.facts(self.check(period)?).end, self.load(period)?))
+    }
+
+    /// The first `periods` periods, to be learned from without having been scored, and the timeline that goes on from
+    /// there. Loads them all.
+    pub fn pretraining(&self, periods: usize) -> Result<(SeenPeriod, Timeline)> {
+        let last = periods.checked_sub(1).ok_or_else(|| {
+            StreamError::Config(
+                "pre-training takes at least one period; without it start from Timeline::default()".into(),
+            )
+        })?;
+        let parts = (0..periods).map(|period| self.load(period)).collect::<Result<_>>()?;
+        Ok(SeenPeriod::pretraining(last, self.facts(last).end, parts))
+    }
+
+    /// Catalogue and histories as they stand when a period closes, in the form of
+    /// [`HistoryState`](crate::HistoryState).
+    ///
+    /// Replays the periods up to it, from the last one asked for if that was not later; costs a copy of the state.
+    pub fn state(&self, period: usize) -> Result<Vec<u8>> {
+        self.check(period)?;
+        let mut kept = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken out while it is worked on: an error halfway must not leave a past that is neither here nor there.
+        let mut replay = kept.take().filter(|replay| replay.periods <= period + 1).unwrap_or_else(|| self.beginning());
+        while replay.periods <= period {
+            self.replay_next(&mut replay)?;
+        }
+        let state = replay.past.known_at(self.facts(period).end.0).to_bytes();
+        *kept = Some(replay);
+        Ok(state)
+    }
+
+    /// A period as it was prepared.
+    pub fn slice(&self, period: usize) -> Result<Slice> {
+        let entry = &self.index.files[self.check(period)?];
+        let (examples, sampled) = read_entry(&self.dir, entry)?;
+        Ok(Slice { facts: entry.facts.clone(), examples, sampled })
+    }
+
+    fn check(&self, period: usize) -> Result<usize> {
+        match period < self.periods() {
+            true => Ok(period),
+            false => Err(StreamError::Period { period, problem: format!("the log has {} periods", self.periods()) }),
+        }
+    }
+
+    fn beginning(&self) -> Replay {
+        Replay { periods: 0, past: Past::new(&self.layout, self.history, None) }
+    }
+
+    fn replay_next(&self, replay: &mut Replay) -> Result<()> {
+        let slice = self.slice(replay.periods)?;
+        let rows = Rows::from_examples(&self.layout, &slice.examples, &slice.sampled);
+        for row in 0..rows.len() {
+            replay.past.advance(rows.time[row]);
+            replay.past.record(&self.layout, &rows, row);
+        }
+        replay.periods += 1;
+        Ok(())
+    }
+}
+
+fn key_of(source: &Source, config: &PrepareConfig) -> Digest {
+    // Not as TOML or JSON, where a span is written in whole seconds.
+    let config = format!("{config:?}");
+    let mut digest = DigestBuilder::new("prepared");
+    digest.u64(u64::from(FORMAT)).digest(&source.digest).str(&source.schema.to_toml()).str(&config).finish()
+}
+
+/// Held until dropped, also by a process that is killed.
+fn lock(dir: &Path) -> Result<File> {
+    let path = dir.join("lock");
+    let file = File::create(&path).map_err(StreamError::io("creating", &path))?;
+    file.lock().map_err(StreamError::io("locking", &path))?;
+    Ok(file)
+}
+
+/// The index of a folder that is whole; else what is damaged, or nothing where nothing was finished.
+fn find(dir: &Path, key: Digest) -> Result<Index, Option<String>> {
+    let text = fs::read(dir.join(INDEX)).map_err(|error| {
+        (error.kind() != io::ErrorKind::NotFound).then(|| format!("{}: {error}", dir.join(INDEX).display()))
+    })?;
+    let index = open_index(&text, key).ok_or_else(|| Some(format!("{} is damaged", dir.join(INDEX).display())))?;
+    for entry in &index.files {
+        read_entry(dir, entry).map_err(|error| Some(error.to_string()))?;
+    }
+    Ok(index)
+}
+
+fn open_index(text: &[u8], key: Digest) -> Option<Index> {
+    let Sealed { digest, index } = serde_json::from_slice(text).ok()?;
+    (digest == digest_of(&index) && index.key == key && index.format == FORMAT).then_some(index)
+}
+
+fn digest_of(index: &Index) -> Digest {
+    Digest::of_bytes(&serde_json::to_vec(index).expect("an index is plain data"))
+}
+
+fn read_entry(dir: &Path, entry: &FileEntry) -> Result<(Examples, Vec<bool>)> {
+    let path = dir.join(&entry.name);
+    let bytes = fs::read(&path).map_err(StreamError::io("reading", &path))?;
+    let what = path.display().to_string();
+    let (examples, sampled, blake3) = period_file::read(&what, &bytes)?;
+    if blake3 != entry.blake3 {
+        return Err(StreamError::corrupt(what, format!("the index says {}, its content is {blake3}", entry.blake3)));
+    }
+    Ok((examples, sampled))
+}
+
+fn build<I, E>(
+    dir: &Path,
+    key: Digest,
+    source: &Source,
+    batches: I,
+    config: &PrepareConfig,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Index>
+where
+    I: Iterator<Item = Result<RecordBatch, E>>,
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    forget(dir)?;
+    let mut slices = Slices::new(&source.schema, config, source.rows, batches)?;
+    let mut files = Vec::new();
+    while let Some(slice) = slices.next() {
+        files.push(write_slice(dir, slice?)?);
+        progress(Progress { rows: slices.rows_read(), of: source.rows, periods: files.len() });
+    }
+    sync_dir(dir)?;
+    let dropped_rows = slices.dropped_rows();
+    let index = Index { format: FORMAT, key, dropped_rows, files };
+    write_index(dir, &index)?;
+    Ok(index)
+}
+
+/// Removes the index first, so that what is about to be written is not taken for what it says.
+fn forget(dir: &Path) -> Result<()> {
+    let path = dir.join(INDEX);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StreamError::io("removing", &path)(error)),
+        _ => sync_dir(dir),
+    }
+}
+
+fn write_slice(dir: &Path, slice: Slice) -> Result<FileEntry> {
+    let name = format!("period-{:05}.bin", slice.facts.index);
+    let (bytes, blake3) = write_whole(&dir.join(&name), |file| {
+        period_file::write(BufWriter::with_capacity(1 << 20, file), &slice.examples, &slice.sampled)
+    })?;
+    Ok(FileEntry { name, bytes, blake3, facts: slice.facts })
+}
+
+fn write_index(dir: &Path, index: &Index) -> Result<()> {
+    let sealed = Sealed { digest: digest_of(index), index: index.clone() };
+    let text = serde_json::to_vec(&sealed).expect("an index is plain data");
+    write_whole(&dir.join(INDEX), |mut file| file.write_all(&text))?;
+    sync_dir(dir)
+}
+
+/// Under another name first, synced, then renamed: the file is whole or absent. The folder itself is not synced.
+fn write_whole<T>(path: &Path, write: impl FnOnce(&File) -> io::Result<T>) -> Result<T> {
+    let partial = path.with_extension("partial");
+    let attempt = || {
+        let file = File::create(&partial)?;
+        let written = write(&file)?;
+        file.sync_all()?;
+        fs::rename(&partial, path)?;
+        Ok(written)
+    };
+    attempt().map_err(StreamError::io("writing", path))
+}
+
+fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(StreamError::io("syncing", dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HistoryState;
+    use crate::config::{Candidates, Negatives, Reject, Slicing, Weighing};
+    use crate::testing::{Event, batch, batches, bits, busy_log, resolve, schema};
+    use perennial_core::Span;
+
+    fn config() -> PrepareConfig {
+        PrepareConfig {
+            label_delay: Span(7),
+            history: 3,
+            negatives: Some(Negatives {
+                per_positive: 2,
+                from: Candidates::Window(Span(40)),
+                by: Weighing::Popularity,
+                reject: Reject::History,
+            }),
+            ..PrepareConfig::new(Slicing::Time(Span(25)))
+        }
+    }
+
+    fn source(events: &[Event]) -> Source {
+        Source {
+            schema: schema(),
+            rows: events.len() as u64,
+            digest: Digest::of_bytes(format!("{events:?}").as_bytes()),
+        }
+    }
+
+    fn in_memory(events: &[Event], config: &PrepareConfig) -> Vec<Slice> {
+        let slices = Slices::new(&schema(), config, events.len() as u64, batches(events, 7)).unwrap();
+        slices.collect::<Result<_>>().unwrap()
+    }
+
+    fn on_disk(events: &[Event], cache: &Path) -> Prepared {
+        prepare_batches(&source(events), batches(events, 5), &config(), cache, &mut |_| {}).unwrap()
+    }
+
+    fn check(prepared: &Prepared, expected: &[Slice]) {
+        assert_eq!(prepared.periods(), expected.len());
+        for (period, slice) in expected.iter().enumerate() {
+            assert!(bits(&prepared.slice(period).unwrap()) == bits(slice), "period {period}");
+        }
+    }
+
+    /// Batches that must not be read.
+    fn untouched() -> impl Iterator<Item = Result<RecordBatch>> {
+        std::iter::from_fn(|| panic!("the periods were there already"))
+    }
+
+    #[test]
+    fn through_the_cache_is_as_in_memory_and_is_found_again() {
+        let (events, cache) = (busy_log(200, 1), tempfile::tempdir().unwrap());
+        let expected = in_memory(&events, &config());
+        check(&on_disk(&events, cache.path()), &expected);
+        let again = prepare_batches(&source(&events), untouched(), &config(), cache.path(), &mut |_| {}).unwrap();
+        check(&again, &expected);
+        assert_eq!(again.damage(), None);
+    }
+
+    #[test]
+    fn another_log_or_other_settings_are_another_preparation() {
+        let (events, cache) = (busy_log(50, 1), tempfile::tempdir().unwrap());
+        let first = on_disk(&events, cache.path()).key();
+        assert_ne!(first, on_disk(&events[..49], cache.path()).key());
+        let other = PrepareConfig { data_seed: 1, ..config() };
+        let other = prepare_batches(&source(&events), batches(&events, 5), &other, cache.path(), &mut |_| {}).unwrap();
+        assert_ne!(first, other.key());
+    }
+
+    /// Stops at each row in turn, leaving behind what a killed process would, and then finishes.
+    #[test]
+    fn stopping_anywhere_leaves_nothing_that_is_taken_for_whole() {
+        let (events, cache) = (busy_log(80, 2), tempfile::tempdir().unwrap());
+        let expected = in_memory(&events, &config());
+        for rows in 0..events.len() {
+            let cut_off = batches(&events[..rows], 1)
+                .map(|batch| batch.map_err(|error| error.to_string()))
+                .chain(std::iter::once(Err("the power failed".to_owned())));
+            let error = prepare_batches(&source(&events), cut_off, &config(), cache.path(), &mut |_| {}).unwrap_err();
+            assert!(error.to_string().contains("the power failed"), "got: {error}");
+        }
+        let dir = cache.path().join(key_of(&source(&events), &config()).to_string());
+        fs::write(dir.join("index.partial"), "half an ind").unwrap();
+        let finished = on_disk(&events, cache.path());
+        check(&finished, &expected);
+        assert_eq!(finished.damage(), None, "unfinished is not damaged");
+    }
+
+    #[test]
+    fn damage_is_named_and_repaired() {
+        let (events, cache) = (busy_log(60, 3), tempfile::tempdir().unwrap());
+        let expected = in_memory(&events, &config());
+        let dir = on_disk(&events, cache.path()).dir;
+        let repaired = |damage: &dyn Fn(&Path), file: &str| {
+            damage(&dir.join(file));
+            let repaired = on_disk(&events, cache.path());
+            assert!(repaired.damage().unwrap().contains(file), "got: {:?}", repaired.damage());
+            check(&repaired, &expected);
+        };
+        let flip = |path: &Path| {
+            let mut bytes = fs::read(path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(path, bytes).unwrap();
+        };
+        repaired(&flip, "period-00001.bin");
+        repaired(&flip, "index.json");
+        repaired(&|path| File::options().write(true).open(path).unwrap().set_len(100).unwrap(), "period-00000.bin");
+        repaired(&|path| fs::remove_file(path).unwrap(), "period-00001.bin");
+        let swap = |path: &Path| assert!(fs::copy(dir.join("period-00000.bin"), path).unwrap() > 0);
+        repaired(&swap, "period-00001.bin");
+    }
+
+    #[test]
+    fn damage_after_opening_is_named_and_not_loaded() {
+        let (events, cache) = (busy_log(60, 3), tempfile::tempdir().unwrap());
+        let prepared = on_disk(&events, cache.path());
+        fs::write(prepared.dir.join("period-00001.bin"), b"PRNLPERI").unwrap();
+        assert!(prepared.load(1).unwrap_err().to_string().contains("period-00001.bin"));
+        assert!(prepared.load(0).is_ok());
+        assert!(prepared.load(99).is_err());
+    }
+
+    /// A period is the same whether or not the log goes on after it; so is the state at its close.
+    #[test]
+    fn a_log_that_grew_keeps_its_first_periods() {
+        let (events, cache) = (busy_log(200, 4), tempfile::tempdir().unwrap());
+        let long = on_disk(&events, cache.path());
+        let short = on_disk(&events[..120], cache.path());
+        assert!(short.periods() >= 3);
+        for period in 0..short.periods() - 1 {
+            assert!(short.state(period).unwrap() == long.state(period).unwrap(), "period {period}");
+            let (short, long) = (short.slice(period).unwrap(), long.slice(period).unwrap());
+            assert!(bits(&short) == bits(&long), "period {period}");
+        }
+    }
+
+    /// What preparing gives to the first rows of the next period, a state gives to the same rows without their labels.
+    #[test]
+    fn a_state_gives_new_rows_the_columns_that_preparing_gives_them() {
+        let (events, cache) = (busy_log(200, 5), tempfile::tempdir().unwrap());
+        let prepared = on_disk(&events, cache.path());
+        let mut compared = 0;
+        for period in (0..prepared.periods() - 1).rev() {
+            let bytes = prepared.state(period).unwrap();
+            let state = HistoryState::from_bytes(&bytes).unwrap();
+            assert_eq!(state.to_bytes(), bytes);
+            let end = prepared.facts(period).end.0;
+            // Only rows at the very moment of closing see exactly what the state holds.
+            let Some(first) = events.iter().position(|event| event.time == end) else { continue };
+            let row = Event { label: None, observable: None, ..events[first].clone() };
+            let scored = state.examples(&schema(), None, &batch(first as u64, &[row])).unwrap();
+            let next = prepared.slice(period + 1).unwrap();
+            let resolved = |examples| resolve(&schema(), examples, 0);
+            assert_eq!(resolved(&scored), resolved(&next.examples), "after period {period}");
+            compared += 1;
+        }
+        assert!(compared >= 2, "the log has rows on the borders of periods");
+    }
+
+    #[test]
+    fn states_in_any_order_are_the_same() {
+        let (events, cache) = (busy_log(100, 6), tempfile::tempdir().unwrap());
+        let prepared = on_disk(&events, cache.path());
+        let forward: Vec<_> = (0..prepared.periods()).map(|period| prepared.state(period).unwrap()).collect();
+        let fresh = on_disk(&events, cache.path());
+        let backward: Vec<_> = (0..fresh.periods()).rev().map(|period| fresh.state(period).unwrap()).collect();
+        assert!(forward.iter().eq(backward.iter().rev()));
+    }
+
+    #[test]
+    fn a_state_of_another_log_is_refused() {
+        let (events, cache) = (busy_log(30, 1), tempfile::tempdir().unwrap());
+        let state = on_disk(&events, cache.path()).state(0).unwrap();
+        let state = HistoryState::from_bytes(&state).unwrap();
+        let other = Schema::parse(&schema().to_toml().replace("\"price\"", "\"cost\"")).unwrap();
+        let error = state.examples(&other, None, &batch(0, &events[..1])).unwrap_err().to_string();
+        assert!(error.contains("other item features"), "got: {error}");
+    }
+}
