@@ -30,3 +30,42 @@ impl Op {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Act, check_gradient};
+    use perennial_core::Stream;
+
+    pub(crate) fn normal(len: usize, seed: u64) -> Vec<f64> {
+        let mut stream = Stream::new(&[seed]);
+        (0..len).map(|_| stream.normal()).collect()
+    }
+
+    /// Checks the gradient by leaves of the given shapes, filled at random, of a function built on the tape.
+    #[track_caller]
+    pub(crate) fn check(shapes: &[(usize, usize)], build: impl Fn(&mut Tape<f64>, &[Var]) -> Var) {
+        let start: Vec<_> = shapes.iter().zip(1..).map(|(&(rows, cols), seed)| normal(rows * cols, seed)).collect();
+        let mut tape = Tape::new();
+        let worst = check_gradient(&start, |values| {
+            tape.reset();
+            let leaves: Vec<Var> = std::iter::zip(shapes, values)
+                .map(|(&(rows, cols), values)| tape.leaf(rows, cols, |leaf| leaf.copy_from_slice(values)))
+                .collect();
+            let loss = build(&mut tape, &leaves);
+            tape.backward(loss);
+            (tape.value(loss)[0], leaves.iter().map(|&leaf| tape.grad(leaf).to_vec()).collect())
+        });
+        worst.assert_below(1e-8);
+    }
+
+    /// Some smooth scalar of `y` that weighs every element differently.
+    pub(crate) fn scalar<T: Real>(tape: &mut Tape<T>, y: Var) -> Var {
+        let (n, cols) = tape.shape(y);
+        let column = normal(cols, 99);
+        let column = tape.constant(cols, 1, |c| c.iter_mut().zip(column).for_each(|(c, x)| *c = T::from_f64(x)));
+        let logits = tape.linear(y, column, None, Act::Identity);
+        let weights: Vec<f32> = (0..n).map(|i| 1.0 + i as f32 / 8.0).collect();
+        tape.bce_with_logits(logits, &vec![0.25; n], &weights, 2.0)
+    }
+}

@@ -60,19 +60,21 @@ pub trait Real:
     }
 
     /// `c[m, n] = a[m, k] b[k, n]`, or `+=` with `add`; `shape` is `[m, k, n]`.
+    /// `scratch` is a buffer to be reused.
     #[doc(hidden)]
-    fn matmul(shape: [usize; 3], a: &[Self], b: &[Self], c: &mut [Self], add: bool) {
+    fn matmul(shape: [usize; 3], a: &[Self], b: &[Self], c: &mut [Self], add: bool, scratch: &mut Vec<Self>) {
+        let _ = scratch;
         matmul::plain(shape, a, b, c, add);
     }
 
     /// `c[m, n] = a^T b` for `a[k, m]`, `b[k, n]`, or `+=` with `add`; `shape` is `[m, k, n]`.
     #[doc(hidden)]
-    fn matmul_at(shape: [usize; 3], a: &[Self], b: &[Self], c: &mut [Self], add: bool) {
+    fn matmul_at(shape: [usize; 3], a: &[Self], b: &[Self], c: &mut [Self], add: bool, scratch: &mut Vec<Self>) {
+        let _ = scratch;
         matmul::plain_at(shape, a, b, c, add);
     }
 
     /// `c[m, n] = a b^T` for `a[m, k]`, `b[n, k]`, or `+=` with `add`; `shape` is `[m, k, n]`.
-    /// `scratch` is a buffer to be reused.
     #[doc(hidden)]
     fn matmul_bt(shape: [usize; 3], a: &[Self], b: &[Self], c: &mut [Self], add: bool, scratch: &mut Vec<Self>) {
         let _ = scratch;
@@ -150,4 +152,26 @@ impl Real for f64 {
 
 impl Real for f32 {
     elementary!(f32);
+
+    fn matmul(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut Vec<f32>) {
+        matmul::simd(shape, a, b, c, add, scratch);
+    }
+    fn matmul_at(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut Vec<f32>) {
+        matmul::simd_at(shape, a, b, c, add, scratch);
+    }
+    fn matmul_bt(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut Vec<f32>) {
+        matmul::simd_bt(shape, a, b, c, add, scratch);
+    }
+    fn bias_act(y: &mut [f32], bias: &[f32], cols: usize, act: Act) {
+        activation::simd(y, bias, cols, act);
+    }
+    fn act_backward(y: &[f32], dy: &[f32], dz: &mut [f32], act: Act) {
+        activation::simd_backward(y, dy, dz, act);
+    }
+    fn column_sum(x: &[f32], sums: &mut [f32], add: bool) {
+        column_sum::simd(x, sums, add);
+    }
+    fn bce(logits: &[f32], labels: &[f32], weights: &[f32], scale: f64, slope: &mut [f32]) -> f32 {
+        bce::simd(logits, labels, weights, scale, slope)
+    }
 }

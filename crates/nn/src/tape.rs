@@ -33,7 +33,7 @@ pub struct Tape<T: Real> {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch<T> {
     pub(crate) dz: Vec<T>,
-    pub(crate) transposed: Vec<T>,
+    pub(crate) panel: Vec<T>,
 }
 
 #[derive(Debug, Clone)]
@@ -203,5 +203,79 @@ impl<T: Real> Tape<T> {
     pub(crate) fn result(&self, y: Var) -> (&[T], &[T]) {
         let stretch = &self.nodes[y.index as usize].stretch;
         (self.values.get(stretch.clone()), self.grads.get(stretch.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Act;
+
+    #[test]
+    fn constants_need_no_gradient() {
+        let mut tape = Tape::<f64>::new();
+        let (x, w) = (tape.constant(2, 2, |x| x.fill(1.0)), tape.constant(2, 1, |w| w.fill(1.0)));
+        let fixed = tape.linear(x, w, None, Act::Identity);
+        let b = tape.leaf(1, 1, |_| {});
+        let learned = tape.linear(x, w, Some(b), Act::Identity);
+        assert_eq!([fixed, b, learned].map(|v| tape.needs_grad(v)), [false, true, true]);
+        let loss = tape.bce_with_logits(learned, &[1.0, 1.0], &[1.0, 1.0], 2.0);
+        tape.backward(loss);
+        assert!(tape.flow(learned, x).is_none() && tape.flow(learned, w).is_none());
+    }
+
+    #[test]
+    #[should_panic(expected = "no gradient")]
+    fn the_gradient_of_a_constant_is_refused() {
+        let mut tape = Tape::<f64>::new();
+        let z = tape.constant(1, 1, |_| {});
+        let loss = tape.bce_with_logits(z, &[1.0], &[1.0], 1.0);
+        tape.backward(loss);
+        tape.grad(z);
+    }
+
+    #[test]
+    fn a_leaf_that_the_loss_ignores_has_gradient_zero() {
+        let mut tape = Tape::<f64>::new();
+        for _ in 0..2 {
+            tape.reset();
+            let (z, other) = (tape.leaf(1, 1, |_| {}), tape.leaf(2, 3, |_| {}));
+            let loss = tape.bce_with_logits(z, &[1.0], &[1.0], 1.0);
+            let column = tape.constant(3, 1, |w| w.fill(1.0));
+            let unused = tape.linear(other, column, None, Act::Relu);
+            tape.backward(loss);
+            assert_eq!((tape.grad(other), tape.grad(unused)), ([0.0; 6].as_slice(), [0.0; 2].as_slice()));
+        }
+    }
+
+    /// sigmoid(0) - 1 = -0.5, however often backward is called.
+    #[test]
+    fn backward_starts_from_zero_each_time() {
+        let mut tape = Tape::<f64>::new();
+        let z = tape.leaf(1, 1, |_| {});
+        let loss = tape.bce_with_logits(z, &[1.0], &[1.0], 1.0);
+        for _ in 0..2 {
+            tape.backward(loss);
+            assert_eq!(tape.grad(z), [-0.5]);
+        }
+    }
+
+    #[test]
+    fn leaves_start_at_zero_after_a_reset() {
+        let mut tape = Tape::<f32>::new();
+        tape.leaf(3, 3, |x| x.fill(7.0));
+        tape.reset();
+        let fresh = tape.leaf(3, 3, |x| x[0] = 1.0);
+        assert_eq!(tape.value(fresh).iter().sum::<f32>(), 1.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "before the tape's last reset")]
+    fn old_handles_are_refused() {
+        let mut tape = Tape::<f32>::new();
+        let old = tape.leaf(1, 1, |_| {});
+        tape.reset();
+        tape.leaf(1, 1, |_| {});
+        tape.value(old);
     }
 }

@@ -1,6 +1,13 @@
-//! Matrix products. Row-major, no padding; with `add` the product is added to what `c` holds.
+//! Matrix products. Row-major, no padding asked of callers; with `add` the product is added to what `c` holds.
+//!
+//! The `f32` version keeps a tile of `c`, some rows by up to three vectors, in registers over the whole depth. Every
+//! element is summed in the order of the depth, by one accumulator: a row's result depends neither on the other rows
+//! of the batch nor on the width of the vectors (except for products with a single column, which are dot products).
+//! Measured against the `gemm` crate on the shapes of small networks (256 rows, 24-200-80-1) it is faster, and it
+//! allocates nothing and holds no `unsafe`; depth is not blocked, so very deep products would want that.
 
 use crate::Real;
+use pulp::{Arch, Simd, WithSimd};
 
 /// `c[m, n] = a[m, k] b[k, n]`.
 pub(crate) fn plain<T: Real>([m, k, n]: [usize; 3], a: &[T], b: &[T], c: &mut [T], add: bool) {
@@ -26,11 +33,286 @@ fn product<T: Real>(
 ) {
     for i in 0..m {
         for j in 0..n {
-            let mut sum = if add { c[i * n + j] } else { T::ZERO };
+            let mut sum = T::ZERO;
             for p in 0..k {
                 sum += a(i, p) * b(p, j);
             }
-            c[i * n + j] = sum;
+            c[i * n + j] = if add { c[i * n + j] + sum } else { sum };
         }
+    }
+}
+
+/// [`plain`] in SIMD; `scratch` is a buffer to be reused.
+pub(crate) fn simd(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut Vec<f32>) {
+    let [m, k, n] = shape;
+    assert_eq!((a.len(), b.len(), c.len()), (m * k, k * n, m * n), "matmul of [m, k, n] = {shape:?}");
+    if n == 1 {
+        Arch::new().dispatch(Dots { a, b, c, add });
+    } else {
+        Arch::new().dispatch(Product::<false> { shape, a, b, stride: n, c, add, scratch });
+    }
+}
+
+/// [`plain_at`] in SIMD.
+pub(crate) fn simd_at(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut Vec<f32>) {
+    let [m, k, n] = shape;
+    assert_eq!((a.len(), b.len(), c.len()), (m * k, k * n, m * n), "matmul of [m, k, n] = {shape:?}");
+    if n == 1 {
+        // The transposed product fills the vectors: the same memory read as c^T = b^T a.
+        Arch::new().dispatch(Product::<false> { shape: [1, k, m], a: b, b: a, stride: m, c, add, scratch });
+    } else {
+        Arch::new().dispatch(Product::<true> { shape, a, b, stride: n, c, add, scratch });
+    }
+}
+
+/// [`plain_bt`] in SIMD: `b` is transposed first, which costs little as long as `m` is a batch.
+pub(crate) fn simd_bt(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut Vec<f32>) {
+    let [m, k, n] = shape;
+    assert_eq!((a.len(), b.len(), c.len()), (m * k, k * n, m * n), "matmul of [m, k, n] = {shape:?}");
+    if n == 1 {
+        return Arch::new().dispatch(Dots { a, b, c, add });
+    }
+    // Rows of full vectors on every machine need no further padding.
+    let stride = n.next_multiple_of(16);
+    transpose(b, k, scratch, stride);
+    Arch::new().dispatch(Product::<false> { shape, a, b: scratch, stride, c, add, scratch: &mut Vec::new() });
+}
+
+/// `to[cols, ..] = from[rows, cols]^T` with rows of `stride`, in blocks so that both sides stay in cache.
+fn transpose(from: &[f32], cols: usize, to: &mut Vec<f32>, stride: usize) {
+    const BLOCK: usize = 16;
+    to.clear();
+    to.resize(cols * stride, 0.0);
+    let rows = from.len().checked_div(cols).unwrap_or(0);
+    for top in (0..rows).step_by(BLOCK) {
+        let height = BLOCK.min(rows - top);
+        for col in 0..cols {
+            let column = from[top * cols + col..].iter().step_by(cols);
+            for (to, &from) in to[col * stride + top..][..height].iter_mut().zip(column) {
+                *to = from;
+            }
+        }
+    }
+}
+
+/// `c = a b`, or `a^T b` with `AT`.
+struct Product<'a, const AT: bool> {
+    shape: [usize; 3],
+    a: &'a [f32],
+    b: &'a [f32],
+    /// From one row of `b` to the next.
+    stride: usize,
+    c: &'a mut [f32],
+    add: bool,
+    scratch: &'a mut Vec<f32>,
+}
+
+impl<const AT: bool> WithSimd for Product<'_, AT> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Product { shape: [m, k, n], a, b, stride, c, add, scratch } = self;
+        let lanes = S::F32_LANES;
+        let mut j = 0;
+        while j < n {
+            let width = (3 * lanes).min(n - j);
+            let vectors = width.div_ceil(lanes);
+            let (b, stride) = if j + vectors * lanes <= stride {
+                (&b[j.min(b.len())..], stride)
+            } else {
+                pad_columns(b, stride, j, width, vectors * lanes, scratch);
+                (scratch.as_slice(), vectors * lanes)
+            };
+            let panel = Panel { a, b, stride, shape: [m, k, n], first: j, width, add };
+            match vectors {
+                1 => panel.all_rows::<S, AT, 1>(simd, c),
+                2 => panel.all_rows::<S, AT, 2>(simd, c),
+                _ => panel.all_rows::<S, AT, 3>(simd, c),
+            }
+            j += width;
+        }
+    }
+}
+
+/// Copies columns `j..j + width` of `b` to rows of `padded`, the rest zero: vectors are then always full.
+#[inline(always)]
+fn pad_columns(b: &[f32], stride: usize, j: usize, width: usize, padded: usize, to: &mut Vec<f32>) {
+    to.clear();
+    to.resize(b.len() / stride * padded, 0.0);
+    for (to, from) in to.chunks_exact_mut(padded).zip(b.chunks_exact(stride)) {
+        to[..width].copy_from_slice(&from[j..j + width]);
+    }
+}
+
+/// Some columns of the product.
+#[derive(Clone, Copy)]
+struct Panel<'a> {
+    a: &'a [f32],
+    /// From the panel's first column on; each row holds full vectors.
+    b: &'a [f32],
+    stride: usize,
+    shape: [usize; 3],
+    first: usize,
+    width: usize,
+    add: bool,
+}
+
+impl Panel<'_> {
+    #[inline(always)]
+    fn all_rows<S: Simd, const AT: bool, const VECTORS: usize>(self, simd: S, c: &mut [f32]) {
+        let m = self.shape[0];
+        let mut i = 0;
+        // Eight rows by three vectors, the rows of `b` and one broadcast value fill 28 registers.
+        while S::REGISTER_COUNT >= 32 && i + 8 <= m {
+            self.tile::<S, AT, 8, VECTORS>(simd, i, c);
+            i += 8;
+        }
+        while i + 4 <= m {
+            self.tile::<S, AT, 4, VECTORS>(simd, i, c);
+            i += 4;
+        }
+        while i < m {
+            self.tile::<S, AT, 1, VECTORS>(simd, i, c);
+            i += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const AT: bool, const ROWS: usize, const VECTORS: usize>(self, simd: S, i: usize, c: &mut [f32]) {
+        let [m, k, n] = self.shape;
+        let mut rows: [&[f32]; ROWS] = [&[]; ROWS];
+        if !AT {
+            for (r, row) in rows.iter_mut().enumerate() {
+                *row = &self.a[(i + r) * k..][..k];
+            }
+        }
+        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+        for p in 0..k {
+            let mut left = [0.0; ROWS];
+            if AT {
+                left.copy_from_slice(&self.a[p * m + i..][..ROWS]);
+            } else {
+                for (left, row) in left.iter_mut().zip(rows) {
+                    *left = row[p];
+                }
+            }
+            let right = S::as_simd_f32s(&self.b[p * self.stride..][..VECTORS * S::F32_LANES]).0;
+            for (sums, left) in sums.iter_mut().zip(left) {
+                let left = simd.splat_f32s(left);
+                for (sum, &right) in sums.iter_mut().zip(right) {
+                    *sum = simd.mul_add_e_f32s(left, right, *sum);
+                }
+            }
+        }
+        for (r, sums) in sums.into_iter().enumerate() {
+            let c = &mut c[(i + r) * n + self.first..][..self.width];
+            for (c, sum) in c.chunks_mut(S::F32_LANES).zip(sums) {
+                store(simd, c, sum, self.add);
+            }
+        }
+    }
+}
+
+/// Writes, or adds, as many lanes as `c` has elements.
+#[inline(always)]
+fn store<S: Simd>(simd: S, c: &mut [f32], value: S::f32s, add: bool) {
+    if let ([whole], _) = S::as_mut_simd_f32s(c) {
+        *whole = if add { simd.add_f32s(*whole, value) } else { value };
+    } else {
+        let value = if add { simd.add_f32s(simd.partial_load_f32s(c), value) } else { value };
+        simd.partial_store_f32s(c, value);
+    }
+}
+
+/// `c[m, 1] = a[m, k] b[k, 1]`.
+struct Dots<'a> {
+    a: &'a [f32],
+    b: &'a [f32],
+    c: &'a mut [f32],
+    add: bool,
+}
+
+impl WithSimd for Dots<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (b, b_tail) = S::as_simd_f32s(self.b);
+        let b_tail = simd.partial_load_f32s(b_tail);
+        for (i, c) in self.c.iter_mut().enumerate() {
+            let (a, a_tail) = S::as_simd_f32s(&self.a[i * self.b.len()..][..self.b.len()]);
+            let mut sum = simd.mul_f32s(simd.partial_load_f32s(a_tail), b_tail);
+            for (&a, &b) in a.iter().zip(b) {
+                sum = simd.mul_add_e_f32s(a, b, sum);
+            }
+            let sum = simd.reduce_sum_f32s(sum);
+            *c = if self.add { *c + sum } else { sum };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::tests::{assert_close, noise};
+
+    type Plain = fn([usize; 3], &[f64], &[f64], &mut [f64], bool);
+    type Fast = fn([usize; 3], &[f32], &[f32], &mut [f32], bool, &mut Vec<f32>);
+    const PAIRS: [(Plain, Fast); 3] = [(plain, simd), (plain_at, simd_at), (plain_bt, simd_bt)];
+
+    /// Each row of tiles and each width of panels occurs, with and without a rest, for 4, 8 and 16 lanes.
+    #[test]
+    fn fast_equals_plain_on_all_kinds_of_shapes() {
+        let mut scratch = vec![f32::NAN; 7];
+        for m in [0, 1, 3, 4, 8, 13, 21] {
+            for n in [0, 1, 2, 8, 16, 24, 31, 33, 48, 80, 101] {
+                for k in [0, 1, 5, 24] {
+                    let (a, b, old) = (noise(m * k, 1), noise(k * n, 2), noise(m * n, 3));
+                    for ((plain, fast), add) in PAIRS.into_iter().zip([false, true, false]) {
+                        check([m, k, n], (&a, &b, &old), (plain, fast), add, &mut scratch);
+                        check([m, k, n], (&a, &b, &old), (plain, fast), !add, &mut scratch);
+                    }
+                }
+            }
+        }
+    }
+
+    fn check(
+        shape: [usize; 3],
+        (a, b, old): (&[f32], &[f32], &[f32]),
+        (plain, fast): (Plain, Fast),
+        add: bool,
+        scratch: &mut Vec<f32>,
+    ) {
+        let wide = |x: &[f32]| x.iter().copied().map(f64::from).collect::<Vec<_>>();
+        let (mut expected, mut got) = (wide(old), old.to_vec());
+        plain(shape, &wide(a), &wide(b), &mut expected, add);
+        fast(shape, a, b, &mut got, add, scratch);
+        // 24 products of magnitude up to 16: rounding stays below 24 * 16 * 2^-24 * 24 / 2 = 2.7e-4, mostly far below.
+        assert_close(&got, &expected, 2e-4, &format!("{shape:?}, add {add}"));
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_the_other_rows() {
+        let (k, n) = (24, 40);
+        let (a, b) = (noise(13 * k, 1), noise(k * n, 2));
+        let (mut together, mut alone, mut scratch) = (vec![0.0; 13 * n], vec![0.0; n], Vec::new());
+        simd([13, k, n], &a, &b, &mut together, false, &mut scratch);
+        for (a, together) in a.chunks(k).zip(together.chunks(n)) {
+            simd([1, k, n], a, &b, &mut alone, false, &mut scratch);
+            assert_eq!(alone, together);
+        }
+    }
+
+    #[test]
+    fn nan_spreads_over_its_row_only() {
+        let (k, n) = (5, 20);
+        let mut a = noise(3 * k, 1);
+        a[k + 2] = f32::NAN;
+        let (b, mut c, mut scratch) = (vec![0.0; k * n], vec![1.0; 3 * n], Vec::new());
+        simd([3, k, n], &a, &b, &mut c, false, &mut scratch);
+        assert!(c[n..2 * n].iter().all(|c| c.is_nan()));
+        assert!(c[..n].iter().chain(&c[2 * n..]).all(|&c| c == 0.0));
     }
 }

@@ -41,3 +41,65 @@ impl Bce {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::tests::check;
+
+    fn loss_and_gradient<T: Real>(logits: &[f64], labels: &[f32], normaliser: f64) -> (f64, Vec<f64>) {
+        let mut tape = Tape::<T>::new();
+        let fill = |z: &mut [T]| z.iter_mut().zip(logits).for_each(|(z, &x)| *z = T::from_f64(x));
+        let z = tape.leaf(logits.len(), 1, fill);
+        let loss = tape.bce_with_logits(z, labels, &vec![1.0; labels.len()], normaliser);
+        tape.backward(loss);
+        (tape.value(loss)[0].to_f64(), tape.grad(z).iter().map(|z| z.to_f64()).collect())
+    }
+
+    #[test]
+    fn gradients_equal_differences() {
+        check(&[(4, 1)], |tape, v| tape.bce_with_logits(v[0], &[1.0, 0.0, 0.3, 1.0], &[1.0, 2.0, 0.5, 0.0], 3.5));
+        check(&[(1, 1)], |tape, v| tape.bce_with_logits(v[0], &[1.0], &[1.0], 1.0));
+    }
+
+    /// The limits: a confident right answer costs nothing, a wrong one |z|; the slope is the probability's error.
+    #[test]
+    fn stable_far_from_zero() {
+        for (z, label, loss, slope) in
+            [(1e3, 1.0, 0.0, 0.0), (1e3, 0.0, 1e3, 1.0), (-1e3, 1.0, 1e3, -1.0), (-1e3, 0.0, 0.0, 0.0)]
+        {
+            for (got, gradient) in
+                [loss_and_gradient::<f32>(&[z], &[label], 1.0), loss_and_gradient::<f64>(&[z], &[label], 1.0)]
+            {
+                assert!((got - loss).abs() < 1e-30 && (gradient[0] - slope).abs() < 1e-30, "logit {z}, label {label}");
+            }
+        }
+    }
+
+    #[test]
+    fn shards_add_up() {
+        let (logits, labels) = ([0.3, -2.0, 1.5], [1.0, 0.0, 0.0]);
+        let (whole, gradient) = loss_and_gradient::<f64>(&logits, &labels, 3.0);
+        let (first, head) = loss_and_gradient::<f64>(&logits[..1], &labels[..1], 3.0);
+        let (rest, tail) = loss_and_gradient::<f64>(&logits[1..], &labels[1..], 3.0);
+        assert!((whole - first - rest).abs() < 1e-15);
+        assert_eq!(gradient, [head, tail].concat());
+    }
+
+    #[test]
+    fn an_empty_batch_loses_nothing() {
+        assert_eq!(loss_and_gradient::<f32>(&[], &[], 1.0), (0.0, vec![]));
+    }
+
+    #[test]
+    fn nan_is_not_hidden() {
+        let (loss, gradient) = loss_and_gradient::<f32>(&[0.0, f64::NAN], &[1.0, 1.0], 2.0);
+        assert!(loss.is_nan() && gradient[1].is_nan());
+    }
+
+    #[test]
+    #[should_panic(expected = "the batch's weight must be positive, got 0")]
+    fn a_batch_without_weight_is_refused() {
+        loss_and_gradient::<f32>(&[1.0], &[1.0], 0.0);
+    }
+}

@@ -78,3 +78,45 @@ fn add_columns<T: Real>(from: &[T], at: (usize, usize), to: &mut [T], to_at: (us
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::tests::{check, scalar};
+
+    #[test]
+    fn rows_are_joined() {
+        let mut tape = Tape::<f32>::new();
+        let left = tape.leaf(2, 1, |x| x.copy_from_slice(&[1.0, 2.0]));
+        let right = tape.leaf(2, 2, |x| x.copy_from_slice(&[3.0, 4.0, 5.0, 6.0]));
+        let none = tape.leaf(2, 0, |_| {});
+        let y = tape.concat(&[left, none, right]);
+        assert_eq!((tape.shape(y), tape.value(y)), ((2, 3), [1.0, 3.0, 4.0, 2.0, 5.0, 6.0].as_slice()));
+    }
+
+    #[test]
+    fn gradients_equal_differences() {
+        for n in [0, 1, 3] {
+            check(&[(n, 2), (n, 3)], |tape, v| {
+                let y = tape.concat(v);
+                scalar(tape, y)
+            });
+        }
+    }
+
+    #[test]
+    fn a_part_that_occurs_twice_gets_both_gradients() {
+        check(&[(3, 2), (3, 1)], |tape, v| {
+            let y = tape.concat(&[v[0], v[1], v[0]]);
+            scalar(tape, y)
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "concat: rows of each part")]
+    fn parts_have_equal_rows() {
+        let mut tape = Tape::<f32>::new();
+        let (left, right) = (tape.leaf(2, 1, |_| {}), tape.leaf(3, 1, |_| {}));
+        tape.concat(&[left, right]);
+    }
+}
