@@ -16,7 +16,7 @@ class EmbeddingMlp(nn.Module):
 
     def __init__(self, log, hidden: list[int], dim: int, numerics: int, item_bias: bool, seed: int):
         super().__init__()
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)  # of the initial values
         self.register_buffer("cates", torch.from_numpy(log.cates))
         categories = log.cates.shape[1]
         self.user = self.table(log.users, dim)

@@ -63,7 +63,9 @@ def make_batches(rows: int, ids: str, count: int) -> list:
         rank = np.minimum(np.searchsorted(cumulative, rng.random(shape)), rows - 1)
         return torch.from_numpy(shuffle[rank])
 
-    label = lambda: torch.from_numpy(rng.integers(0, 2, BATCH).astype(np.float32))
+    def label():
+        return torch.from_numpy(rng.integers(0, 2, BATCH).astype(np.float32))
+
     return [(draw(BATCH), draw((BATCH, HISTORY)), draw(BATCH), label()) for _ in range(count)]
 
 
@@ -150,8 +152,10 @@ def mlp() -> nn.Sequential:
 
 
 def one_bag_batches(rows: int, batches: list) -> list:
-    join = lambda user, history, item: torch.cat([user[:, None], history + rows, item[:, None] + rows], dim=1)
-    return [(join(user, history, item).reshape(-1), label) for user, history, item, label in batches]
+    def join(user, history, item):
+        return torch.cat([user[:, None], history + rows, item[:, None] + rows], dim=1).reshape(-1)
+
+    return [(join(user, history, item), label) for user, history, item, label in batches]
 
 
 def trainer(model, optimisers: list, batches: list, compiled: bool = False):
