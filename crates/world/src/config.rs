@@ -5,7 +5,17 @@ use serde::{Deserialize, Serialize};
 
 /// Settings of a [`Marketplace`](crate::Marketplace).
 ///
-/// The defaults are frozen: figures in the documentation were made with them.
+/// The defaults are frozen: figures elsewhere were made with them. They were chosen so that methods part for reasons.
+/// Means of AUC over the last 7 of 14 periods, 4 of them to begin with, seed 1, with an Embedding&MLP in PyTorch
+/// 2.15 (dim 8, layers 20-10, mean of the last 30 clicked items, Adam 1e-2, batch 1024, 2 epochs to begin with and 1 per
+/// update):
+///
+/// | constant | popularity | frozen | incremental | batch of 3 periods | truth |
+/// |---|---|---|---|---|---|
+/// | 0.500 | 0.632 | 0.664 | 0.722 | 0.737 | 0.821 |
+///
+/// The frozen model falls from 0.721 to 0.643 over the ten periods. The batch sees each row three times,
+/// the update once; how much of its lead is that and how much is averaging over a season was not measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MarketplaceConfig {
@@ -61,8 +71,8 @@ pub struct Items {
     pub category_share: f64,
 }
 
-/// Standard deviations, over impressions, of what moves the logit of a click (a click has
-/// `p = sigmoid(bias + sum of effects)`).
+/// What moves the logit of a click, which has `p = sigmoid(bias + sum of effects)`. Taste, quality, eagerness and price
+/// are standard deviations over users and items.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Effects {
@@ -109,8 +119,8 @@ impl Default for MarketplaceConfig {
     fn default() -> Self {
         MarketplaceConfig {
             periods: 14,  // 4 to start from and 10 updates: two and a half seasons
-            rows: 24_000, // 16 a user: enough to learn from, and eight methods train in a minute
-            factors: 4,   // half of the embeddings of the default model
+            rows: 24_000, // 40 a user: enough to learn from in one pass, few enough to train many methods
+            factors: 2,   // with 4, and 16 rows a user, updates went 48 % of the way from constant to truth, not 69 %
             users: Users::default(),
             items: Items::default(),
             effects: Effects::default(),
@@ -122,23 +132,27 @@ impl Default for MarketplaceConfig {
 }
 
 impl Default for Users {
+    /// Two users in five come in one period of four: a seventh of the rows, and what an update forgets.
     fn default() -> Self {
-        Users { count: 1_500, sparse: 0.4, gap_min: 3, gap_max: 5 }
+        Users { count: 600, sparse: 0.4, gap_min: 3, gap_max: 5 }
     }
 }
 
 impl Default for Items {
+    /// Two live items in five are younger than six periods. Most of an item lies in its categories, so that a
+    /// model can place one that it has hardly seen.
     fn default() -> Self {
-        Items { evergreen: 250, burst: 60, burst_every: 2, life: 6, categories: 12, category_share: 0.5 }
+        Items { evergreen: 250, burst: 60, burst_every: 2, life: 6, categories: 12, category_share: 0.8 }
     }
 }
 
 impl Default for Effects {
+    /// Together the truth reaches an AUC of 0.82. Taste weighs most: it is what popularity cannot know.
     fn default() -> Self {
         Effects {
             bias: -1.0,
-            taste: 1.3,
-            quality: 0.6,
+            taste: 1.5,
+            quality: 0.8,
             eagerness: 0.4,
             novelty: 0.8,
             price: 0.4,
@@ -149,12 +163,15 @@ impl Default for Effects {
 }
 
 impl Default for Drift {
+    /// After ten periods an item's factors keep a correlation of 0.59 with what they were, a user's 0.77: a frozen
+    /// model falls from where it began to hardly more than popularity, no faster.
     fn default() -> Self {
         Drift { items: 0.1, users: 0.05 }
     }
 }
 
 impl Default for Season {
+    /// An update that follows the last period is always a quarter turn late.
     fn default() -> Self {
         Season { length: 4, strength: 0.5 }
     }
@@ -163,11 +180,12 @@ impl Default for Season {
 impl MarketplaceConfig {
     /// A world in which the truth about a user and an item is the same in every period: no drift, no season, no bursts.
     pub fn stationary() -> Self {
-        let mut config = MarketplaceConfig::default();
-        config.drift = Drift { items: 0.0, users: 0.0 };
-        config.season.strength = 0.0;
-        config.items.burst = 0;
-        config
+        MarketplaceConfig {
+            drift: Drift { items: 0.0, users: 0.0 },
+            season: Season { strength: 0.0, ..Season::default() },
+            items: Items { burst: 0, ..Items::default() },
+            ..MarketplaceConfig::default()
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), WorldError> {
