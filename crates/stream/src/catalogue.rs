@@ -3,7 +3,7 @@
 use crate::layout::Layout;
 use crate::rows::{Rows, Value};
 use hashbrown::HashMap;
-use perennial_core::FeatureKind;
+use perennial_core::{Feature, FeatureKind};
 
 /// Every item seen so far with the attributes of the last row that named it, numbered in order of first sight.
 #[derive(Debug, Clone)]
@@ -50,6 +50,17 @@ impl Catalogue {
     pub(crate) fn from_parts(keys: Vec<u64>, attributes: Vec<Attribute>) -> Option<Catalogue> {
         let index: HashMap<u64, u32> = keys.iter().zip(0..).map(|(&key, i)| (key, i)).collect();
         (index.len() == keys.len()).then_some(Catalogue { index, keys, attributes })
+    }
+
+    /// Whether it holds the attributes of such a log.
+    pub(crate) fn fits(&self, layout: &Layout) -> bool {
+        let alike = |(attribute, feature): (&Attribute, &Feature)| match attribute {
+            Attribute::Id(_) => matches!(feature.kind, FeatureKind::Id(_)),
+            Attribute::Bag(_) => matches!(feature.kind, FeatureKind::Bag(_)),
+            Attribute::Numeric(_) => feature.kind == FeatureKind::Numeric,
+        };
+        self.attributes.len() == layout.item_features.len()
+            && self.attributes.iter().zip(layout.catalogued()).all(alike)
     }
 
     pub(crate) fn len(&self) -> usize {

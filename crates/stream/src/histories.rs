@@ -43,6 +43,11 @@ impl Histories {
         }
     }
 
+    /// Number of users with a history.
+    pub(crate) fn len(&self) -> usize {
+        self.users.len()
+    }
+
     /// The users with a history, by key.
     pub(crate) fn users(&self) -> Vec<u64> {
         let mut users: Vec<u64> = self.users.keys().copied().collect();

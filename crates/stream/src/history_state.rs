@@ -47,7 +47,7 @@ impl HistoryState {
 
     /// Number of users with a history.
     pub fn users(&self) -> usize {
-        self.histories.users().len()
+        self.histories.len()
     }
 
     /// Rows of a log of this schema as examples, with histories as of this state: the columns that preparing the log
@@ -57,7 +57,7 @@ impl HistoryState {
     /// Fails if the state is of a log with other item features.
     pub fn examples(&self, schema: &Schema, label: Option<&str>, rows: &RecordBatch) -> Result<Examples> {
         let layout = Layout::new(schema, label, self.histories.limit > 0)?;
-        if layout.catalogue_digest() != self.features {
+        if layout.catalogue_digest() != self.features || !self.catalogue.fits(&layout) {
             return Err(StreamError::Config(format!(
                 "the history state was made for a log with other item features than schema \"{}\" has",
                 schema.name
@@ -189,4 +189,66 @@ fn unflatten<'a, T>(ends: &'a [u64], all: &'a [T]) -> Option<impl Iterator<Item 
     let fits = ends.is_sorted() && ends.last().copied().unwrap_or(0) == all.len() as u64;
     let starts = std::iter::once(0).chain(ends.iter().copied());
     fits.then(|| starts.zip(ends).map(|(start, &end)| &all[start as usize..end as usize]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::past::Past;
+    use crate::testing::{Event, batch, busy_log, schema};
+    use proptest::prelude::*;
+
+    fn state_after(events: &[Event]) -> HistoryState {
+        let layout = Layout::new(&schema(), None, true).unwrap();
+        let rows = Rows::from_batch(&layout, 0, &batch(0, events)).unwrap();
+        let mut past = Past::new(&layout, 3, None);
+        for row in 0..rows.len() {
+            past.advance(rows.time[row]);
+            past.record(&layout, &rows, row);
+        }
+        past.known_at(i64::MAX - 1)
+    }
+
+    #[test]
+    fn reads_what_was_written() {
+        let state = state_after(&busy_log(60, 1));
+        assert!(state.items() > 3 && state.users() == 4);
+        let bytes = state.to_bytes();
+        let read = HistoryState::from_bytes(&bytes).unwrap();
+        assert_eq!(read.to_bytes(), bytes);
+        let rows = batch(0, &busy_log(10, 2));
+        let before = state.examples(&schema(), None, &rows).unwrap();
+        let after = read.examples(&schema(), None, &rows).unwrap();
+        assert_eq!(before.columns[5..], after.columns[5..], "histories");
+        assert_eq!(before.keys, after.keys);
+    }
+
+    #[test]
+    fn nothing_is_a_state_too() {
+        let state = HistoryState::from_bytes(&state_after(&[]).to_bytes()).unwrap();
+        assert_eq!((state.items(), state.users()), (0, 0));
+        assert!(state.examples(&schema(), None, &batch(0, &[])).unwrap().is_empty());
+    }
+
+    proptest! {
+        /// Bytes changed under a checksum that fits: refused, or another state in its one form that can be used.
+        #[test]
+        fn hostile_bytes_do_no_harm(at in 12usize..100_000, value in any::<u8>(), rows in 1u64..30) {
+            let mut bytes = state_after(&busy_log(rows, 1)).to_bytes();
+            let body = bytes.len() - 32;
+            bytes[12 + at % (body - 12)] = value;
+            let checksum = *blake3::hash(&bytes[..body]).as_bytes();
+            bytes[body..].copy_from_slice(&checksum);
+            if let Ok(state) = HistoryState::from_bytes(&bytes) {
+                prop_assert_eq!(state.to_bytes(), bytes);
+                // A state that was made for another log may refuse; what matters is that it does not panic.
+                let _ = state.examples(&schema(), None, &batch(0, &busy_log(20, 3)));
+            }
+        }
+
+        #[test]
+        fn noise_is_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(HistoryState::from_bytes(&bytes).is_err());
+        }
+    }
 }
