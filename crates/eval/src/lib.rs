@@ -3,19 +3,35 @@
 //! Nothing here knows how scores were made. All functions are pure: they return values, texts and bytes, and the
 //! caller writes the files.
 
+mod columns;
+mod compare;
 mod error;
 mod evaluate;
+mod findings;
 mod metric;
+mod paired;
+mod report;
 mod results;
 mod rows;
+mod show;
+mod student;
+mod summary;
+mod table;
 
+pub use columns::to_parquet;
+pub use compare::{ComparedMetric, Comparison, compare};
 pub use error::Error;
 pub use evaluate::{Accumulator, PeriodMetrics, evaluate};
+pub use findings::findings;
 pub use metric::{Better, METRICS, Metric};
+pub use paired::{Paired, Test};
+pub use report::to_html;
 pub use results::{
     MethodKind, MethodResults, PeriodFacts, PeriodRecord, PeriodScore, RESULTS_FORMAT, Results, SeedResults,
 };
 pub use rows::{Row, Rows};
+pub use summary::Summary;
+pub use table::{comparison_table, results_table, wants_color};
 
 #[cfg(test)]
 mod sample;
