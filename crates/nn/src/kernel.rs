@@ -16,7 +16,16 @@ use pulp::{Arch, Simd, WithSimd};
 /// The name of the instruction set that this machine's `f32` kernels use: `avx512`, `avx2`, `neon` or `plain`.
 /// Versions record it, since results are equal bit for bit on one kernel set only.
 pub fn kernel_set() -> &'static str {
-    Arch::new().dispatch(Name)
+    dispatch(Name)
+}
+
+/// Runs a kernel with the best instructions that this machine has.
+fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
+    #[cfg(test)]
+    if let Some(arch) = tests::FORCED.get() {
+        return arch.dispatch(kernel);
+    }
+    Arch::new().dispatch(kernel)
 }
 
 struct Name;
@@ -39,6 +48,25 @@ impl WithSimd for Name {
 mod tests {
     use super::*;
     use perennial_core::Stream;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// Instructions to use instead of the best ones.
+        pub(crate) static FORCED: Cell<Option<Arch>> = const { Cell::new(None) };
+    }
+
+    /// Calls `test` once for each instruction set that this machine has.
+    pub(crate) fn on_every_set(test: impl Fn()) {
+        #[cfg(target_arch = "x86_64")]
+        let smaller = pulp::x86::V3::try_new().map(Arch::V3);
+        #[cfg(not(target_arch = "x86_64"))]
+        let smaller = None;
+        for arch in [Some(Arch::new()), smaller, Some(Arch::Scalar)].into_iter().flatten() {
+            FORCED.set(Some(arch));
+            test();
+        }
+        FORCED.set(None);
+    }
 
     /// Uniform in [-4, 4).
     pub(crate) fn noise(len: usize, seed: u64) -> Vec<f32> {
@@ -62,6 +90,9 @@ mod tests {
 
     #[test]
     fn the_kernel_set_has_a_name() {
+        let last = Cell::new("");
+        on_every_set(|| last.set(kernel_set()));
+        assert_eq!(last.get(), "plain");
         assert!(["avx512", "avx2", "neon", "plain"].contains(&kernel_set()));
     }
 }

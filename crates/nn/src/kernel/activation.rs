@@ -1,8 +1,8 @@
 //! Bias and activation, in one pass after a matrix product.
 
-use super::math;
+use super::{dispatch, math};
 use crate::Real;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 /// What follows a linear map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,13 +68,13 @@ pub(crate) fn plain_backward<T: Real>(y: &[T], dy: &[T], dz: &mut [T], act: Act)
 pub(crate) fn simd(y: &mut [f32], bias: &[f32], cols: usize, act: Act) {
     match act {
         Act::Identity if bias.is_empty() => {}
-        _ => Arch::new().dispatch(BiasAct { y, bias, cols, act }),
+        _ => dispatch(BiasAct { y, bias, cols, act }),
     }
 }
 
 /// [`plain_backward`] in SIMD.
 pub(crate) fn simd_backward(y: &[f32], dy: &[f32], dz: &mut [f32], act: Act) {
-    Arch::new().dispatch(ActBackward { y, dy, dz, act });
+    dispatch(ActBackward { y, dy, dz, act });
 }
 
 impl Act {
@@ -162,61 +162,69 @@ impl WithSimd for ActBackward<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::tests::{assert_close, noise, wide};
+    use crate::kernel::tests::{assert_close, noise, on_every_set, wide};
 
     const ACTS: [Act; 4] = [Act::Identity, Act::Relu, Act::Sigmoid, Act::Tanh];
     const EXTREMES: [f32; 11] = [0.0, -0.0, 1e-30, -1e-6, 0.624, 0.626, -20.0, 90.0, -90.0, 1e30, -1e30];
 
     #[test]
     fn fast_equals_plain_forward() {
-        for act in ACTS {
-            for (rows, cols) in [(0, 5), (1, 1), (3, 16), (5, 37)] {
-                for bias in [noise(cols, 2), Vec::new()] {
-                    let y = noise(rows * cols, 1);
-                    let (mut expected, mut got) = (wide(&y), y);
-                    plain(&mut expected, &wide(&bias), cols, act);
-                    simd(&mut got, &bias, cols, act);
-                    assert_close(&got, &expected, 3e-7, &format!("{act:?} of [{rows}, {cols}]"));
+        on_every_set(|| {
+            for act in ACTS {
+                for (rows, cols) in [(0, 5), (1, 1), (3, 16), (5, 37)] {
+                    for bias in [noise(cols, 2), Vec::new()] {
+                        let y = noise(rows * cols, 1);
+                        let (mut expected, mut got) = (wide(&y), y);
+                        plain(&mut expected, &wide(&bias), cols, act);
+                        simd(&mut got, &bias, cols, act);
+                        assert_close(&got, &expected, 3e-7, &format!("{act:?} of [{rows}, {cols}]"));
+                    }
                 }
             }
-        }
+        });
     }
 
     #[test]
     fn fast_equals_plain_at_extremes() {
-        for act in ACTS {
-            let (mut expected, mut got) = (wide(&EXTREMES), EXTREMES.to_vec());
-            plain(&mut expected, &[], EXTREMES.len(), act);
-            simd(&mut got, &[], EXTREMES.len(), act);
-            assert_close(&got, &expected, 2e-7, &format!("{act:?}"));
-        }
+        on_every_set(|| {
+            for act in ACTS {
+                let (mut expected, mut got) = (wide(&EXTREMES), EXTREMES.to_vec());
+                plain(&mut expected, &[], EXTREMES.len(), act);
+                simd(&mut got, &[], EXTREMES.len(), act);
+                assert_close(&got, &expected, 2e-7, &format!("{act:?}"));
+            }
+        });
     }
 
     #[test]
     fn fast_equals_plain_backward() {
-        for act in ACTS {
-            for len in [0, 1, 16, 37] {
-                let (y, dy) = (noise(len, 1), noise(len, 2));
-                let (mut expected, mut got) = (vec![0.0; len], vec![0.0; len]);
-                plain_backward(&wide(&y), &wide(&dy), &mut expected, act);
-                simd_backward(&y, &dy, &mut got, act);
-                assert_close(&got, &expected, 1e-6, &format!("{act:?} backward, {len}"));
+        on_every_set(|| {
+            for act in ACTS {
+                for len in [0, 1, 16, 37] {
+                    let (y, dy) = (noise(len, 1), noise(len, 2));
+                    let (mut expected, mut got) = (vec![0.0; len], vec![0.0; len]);
+                    plain_backward(&wide(&y), &wide(&dy), &mut expected, act);
+                    simd_backward(&y, &dy, &mut got, act);
+                    assert_close(&got, &expected, 1e-6, &format!("{act:?} backward, {len}"));
+                }
             }
-        }
+        });
     }
 
     #[test]
     fn nan_stays_nan() {
-        for act in ACTS {
-            let mut y = vec![f32::NAN; 17];
-            simd(&mut y, &[], 17, act);
-            assert!(y.iter().all(|y| y.is_nan()), "fast {act:?}");
-            plain(&mut y, &[], 17, act);
-            assert!(y.iter().all(|y| y.is_nan()), "plain {act:?}");
-            let (dy, mut dz) = (vec![1.0; 17], vec![0.0; 17]);
-            simd_backward(&y, &dy, &mut dz, act);
-            assert!(dz.iter().all(|&dz| dz != 0.0), "gradient of {act:?} at NaN");
-        }
+        on_every_set(|| {
+            for act in ACTS {
+                let mut y = vec![f32::NAN; 17];
+                simd(&mut y, &[], 17, act);
+                assert!(y.iter().all(|y| y.is_nan()), "fast {act:?}");
+                plain(&mut y, &[], 17, act);
+                assert!(y.iter().all(|y| y.is_nan()), "plain {act:?}");
+                let (dy, mut dz) = (vec![1.0; 17], vec![0.0; 17]);
+                simd_backward(&y, &dy, &mut dz, act);
+                assert!(dz.iter().all(|&dz| dz != 0.0), "gradient of {act:?} at NaN");
+            }
+        });
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Sums over rows: the gradient of a bias.
 
+use super::dispatch;
 use crate::Real;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
 /// `sums = ` column sums of `x[n, sums.len()]`; with `add`, added to what `sums` holds. Rows are added in order.
 pub(crate) fn plain<T: Real>(x: &[T], sums: &mut [T], add: bool) {
@@ -17,7 +18,7 @@ pub(crate) fn plain<T: Real>(x: &[T], sums: &mut [T], add: bool) {
 
 /// [`plain`] in SIMD; equal to it bit for bit.
 pub(crate) fn simd(x: &[f32], sums: &mut [f32], add: bool) {
-    Arch::new().dispatch(ColumnSum { x, sums, add });
+    dispatch(ColumnSum { x, sums, add });
 }
 
 struct ColumnSum<'a> {
@@ -50,18 +51,20 @@ impl WithSimd for ColumnSum<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::tests::noise;
+    use crate::kernel::tests::{noise, on_every_set};
 
     #[test]
     fn fast_equals_plain() {
-        for (rows, cols) in [(0, 3), (1, 1), (3, 0), (7, 16), (9, 37)] {
-            for add in [false, true] {
-                let (x, old) = (noise(rows * cols, 1), noise(cols, 2));
-                let (mut expected, mut got) = (old.clone(), old);
-                plain(&x, &mut expected, add);
-                simd(&x, &mut got, add);
-                assert_eq!(got, expected, "[{rows}, {cols}], add {add}");
+        on_every_set(|| {
+            for (rows, cols) in [(0, 3), (1, 1), (3, 0), (7, 16), (9, 37)] {
+                for add in [false, true] {
+                    let (x, old) = (noise(rows * cols, 1), noise(cols, 2));
+                    let (mut expected, mut got) = (old.clone(), old);
+                    plain(&x, &mut expected, add);
+                    simd(&x, &mut got, add);
+                    assert_eq!(got, expected, "[{rows}, {cols}], add {add}");
+                }
             }
-        }
+        });
     }
 }
