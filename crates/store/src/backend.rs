@@ -41,6 +41,9 @@ pub(crate) trait WriteFiles: ReadFiles {
 
     /// Declares what is about to be done, until the guard is dropped; `Error::Busy` if it cannot be done now.
     fn hold(&self, hold: Hold<'_>) -> Result<Guard>;
+
+    /// Ends the claims of processes that died without ending them.
+    fn void_claims(&self) -> Result<()>;
 }
 
 /// A file in a list.

@@ -36,7 +36,7 @@ pub enum Step<'a> {
     SyncFolder(&'a Path),
 }
 
-/// Someone who sees every step before it is made, and may refuse it.
+/// Someone who sees every step before it is made, and may refuse it: see [`crate::fault`].
 pub trait Watch: Send + Sync {
     /// An error is returned to whoever wanted the step, and the step is not made.
     fn before(&self, step: Step<'_>) -> io::Result<()>;

@@ -29,6 +29,7 @@ mod dense;
 mod diff;
 mod disk;
 mod error;
+pub mod fault;
 mod lineage;
 mod manifest;
 mod name;

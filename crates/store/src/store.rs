@@ -72,7 +72,7 @@ impl Store {
     pub fn publish(&self, id: &VersionId, bundle: &Bundle) -> Result<Published> {
         let manifest = Manifest::of(id, bundle)?;
         let encoded = manifest.encode(&self.limits)?;
-        let _guard = self.hold(Hold::Adding(id.as_str()))?;
+        let _guard = self.hold(Hold::Adding(&format!("version/{id}")))?;
         if self.is_published(&manifest)? {
             return Ok(Published::Same);
         }
@@ -108,7 +108,7 @@ impl Store {
 
     /// Points an alias at a version if it now points where the caller believes (`None`: nowhere).
     pub fn set_alias(&self, alias: &AliasName, expected: Option<&VersionId>, new: &VersionId) -> Result<()> {
-        let _guard = self.hold(Hold::Adding(&format!("alias={alias}")))?;
+        let _guard = self.hold(Hold::Adding(&format!("alias/{alias}")))?;
         self.manifest(new)?;
         let found = self.find_alias(alias)?;
         let (found, bytes) = found.map_or((None, None), |(id, bytes)| (Some(id), Some(bytes)));
@@ -137,6 +137,12 @@ impl Store {
             return Err(Error::NoVersion { id: id.clone() });
         }
         self.files.delete(&[manifest_path(id)])
+    }
+
+    /// Ends the claims that dead processes have left in a bucket; call it only when nobody else writes there. In a folder
+    /// there is nothing to do: the system ends the claims of the dead.
+    pub fn void_claims(&self) -> Result<()> {
+        self.files.void_claims()
     }
 
     /// Claims the store, waiting a little: what others do there is short.

@@ -134,6 +134,11 @@ impl WriteFiles for Bucket {
             Hold::Alone => self.hold_alone(),
         }
     }
+
+    fn void_claims(&self) -> Result<()> {
+        let paths: Vec<String> = self.list("leases")?.into_iter().map(|entry| entry.path).collect();
+        self.delete(&paths)
+    }
 }
 
 /// Takes a claim back when dropped. If that fails the claim stays, and whoever meets it is told of it.
@@ -149,11 +154,11 @@ impl Drop for Lease {
 }
 
 fn busy(path: &str) -> Error {
-    Error::Busy {
-        holder: format!(
-            "{path} claims it. Try again when that has ended; if whoever wrote it has died, delete the object {path}"
-        ),
-    }
+    let holder = format!(
+        "{path} claims it. Try again when that has ended; if whoever wrote it has died, delete that object or call \
+         `Store::void_claims`"
+    );
+    Error::Busy { holder }
 }
 
 fn key(path: &str) -> Path {

@@ -121,6 +121,11 @@ impl WriteFiles for Local {
             Err(TryLockError::Error(source)) => Err(Error::io("lock", self.at("locks/store"))(source)),
         }
     }
+
+    fn void_claims(&self) -> Result<()> {
+        // The system has unlocked what they had locked.
+        Ok(())
+    }
 }
 
 /// The bytes of a file, or its length if that is over the limit.
