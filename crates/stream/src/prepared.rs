@@ -370,6 +370,7 @@ mod tests {
     use crate::config::{Candidates, Negatives, Reject, Slicing, Weighing};
     use crate::testing::{Event, batch, batches, bits, busy_log, resolve, schema};
     use perennial_core::Span;
+    use perennial_data::{ImportNotes, LogWriter, PartitionOptions, arrow_schema};
 
     fn config() -> PrepareConfig {
         PrepareConfig {
@@ -407,6 +408,54 @@ mod tests {
         for (period, slice) in expected.iter().enumerate() {
             assert!(bits(&prepared.slice(period).unwrap()) == bits(slice), "period {period}");
         }
+    }
+
+    #[test]
+    fn a_canonical_log_is_prepared() {
+        let (events, cache) = (busy_log(100, 1), tempfile::tempdir().unwrap());
+        let dir = cache.path().join("log");
+        let mut writer = LogWriter::create(&dir, &schema(), PartitionOptions::default()).unwrap();
+        let columns = batch(0, &events).columns().to_vec();
+        writer.write(&RecordBatch::try_new(arrow_schema(&schema()), columns).unwrap()).unwrap();
+        writer.finish(ImportNotes::default()).unwrap();
+        let mut heard = Vec::new();
+        let log = Log::open(&dir).unwrap();
+        let prepared = prepare(&log, &config(), cache.path(), &mut |progress| heard.push(progress)).unwrap();
+        check(&prepared, &in_memory(&events, &config()));
+        let last = Progress { rows: 100, of: 100, periods: prepared.periods() };
+        assert_eq!((heard.len(), heard.last()), (prepared.periods(), Some(&last)));
+    }
+
+    /// Pre-training, then test-then-train to the end: every labelled example is learned from exactly once, and none
+    /// before its label was observable.
+    #[test]
+    fn the_loop_learns_from_every_label_once_and_in_time() {
+        let (events, cache) = (busy_log(200, 4), tempfile::tempdir().unwrap());
+        let prepared = on_disk(&events, cache.path());
+        let (seen, mut timeline) = prepared.pretraining(2).unwrap();
+        let mut learned: Vec<(usize, SeenPeriod)> = vec![(1, seen)];
+        for period in 2..prepared.periods() {
+            let mut scoring = prepared.fresh(period).unwrap().scoring();
+            let zeros = |inputs: crate::Inputs<'_>| Ok::<_, StreamError>(vec![0.0; inputs.examples().len()]);
+            scoring.score("zero", Digest::of_bytes(b""), zeros).unwrap();
+            learned.push((period, timeline.close(scoring.finish().unwrap().0).unwrap()));
+        }
+        let mut names = Vec::new();
+        for (period, part) in
+            learned.iter().flat_map(|(period, seen)| seen.parts().iter().map(move |part| (period, part)))
+        {
+            let end = prepared.facts(*period).end;
+            assert!(part.observable.iter().all(|&observable| observable < end), "period {period}");
+            names.extend_from_slice(&part.event);
+        }
+        let all: Vec<_> = (0..prepared.periods()).map(|period| prepared.load(period).unwrap()).collect();
+        let labelled = |examples: &Examples| examples.label.iter().filter(|label| !label.is_nan()).count();
+        let total: usize = all.iter().map(|examples| labelled(examples)).sum();
+        assert_eq!(names.len() + timeline.waiting(), total);
+        assert!(learned.iter().any(|(_, seen)| seen.parts().len() > 1), "some labels came late");
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len() + timeline.waiting(), total, "none twice");
     }
 
     /// Batches that must not be read.
