@@ -50,13 +50,10 @@ impl Table {
     /// All chunks: values first, then each slot. Panics if rows have missed steps: [`Table::settle`] first.
     pub fn chunks(&self) -> impl Iterator<Item = Chunk> {
         let mut floats = Vec::new();
-        let chunks = (0..self.chunks_per_plane()).map(move |index| (0, index).1);
-        self.plane_names().flat_map(move |plane| chunks.clone().map(move |index| (plane, index))).map(
-            move |(plane, index)| {
-                self.read_chunk(plane, index, &mut floats);
-                Chunk { plane, index, bytes: floats.iter().flat_map(|x| x.to_le_bytes()).collect() }
-            },
-        )
+        self.chunk_names().map(move |(plane, index)| {
+            self.read_chunk(plane, index, &mut floats);
+            Chunk { plane, index, bytes: floats.iter().flat_map(|x| x.to_le_bytes()).collect() }
+        })
     }
 
     /// Puts a table together from its chunks, in any order. A table without optimiser is read by a header without
@@ -66,10 +63,7 @@ impl Table {
     /// this table. NaN is accepted: [`Table::non_finite`] counts it.
     pub fn from_chunks(header: Header, chunks: impl IntoIterator<Item = Chunk>) -> Result<Table, TableError> {
         let mut table = header.empty_table()?;
-        let mut missing: BTreeSet<(PlaneName, u32)> = table
-            .plane_names()
-            .flat_map(|plane| (0..table.chunks_per_plane()).map(move |index| (plane, index)))
-            .collect();
+        let mut missing: BTreeSet<(PlaneName, u32)> = table.chunk_names().collect();
         for chunk in chunks {
             if !missing.remove(&(chunk.plane, chunk.index)) {
                 return Err(table.misfit(&chunk, "it was given before, or the table has no such chunk".into()));
@@ -85,13 +79,12 @@ impl Table {
         }
     }
 
-    pub(crate) fn plane_names(&self) -> impl Iterator<Item = PlaneName> + use<> {
+    /// Planes in order, values first, and the chunks of each.
+    pub(crate) fn chunk_names(&self) -> impl Iterator<Item = (PlaneName, u32)> + use<> {
+        let chunks = self.rows().div_ceil(CHUNK_ROWS);
         let slots: Vec<PlaneName> = self.slots().iter().map(|slot| PlaneName::Slot(slot.name)).collect();
-        std::iter::once(PlaneName::Values).chain(slots)
-    }
-
-    pub(crate) fn chunks_per_plane(&self) -> u32 {
-        self.rows().div_ceil(CHUNK_ROWS)
+        let planes = std::iter::once(PlaneName::Values).chain(slots);
+        planes.flat_map(move |plane| (0..chunks).map(move |index| (plane, index)))
     }
 
     pub(crate) fn read_chunk(&self, plane: PlaneName, index: u32, floats: &mut Vec<f32>) {
@@ -155,6 +148,9 @@ impl Header {
         let names: BTreeSet<SlotName> = self.slots.iter().map(|slot| slot.name).collect();
         if names.len() < self.slots.len() || self.slots.len() > 2 {
             return refuse(format!("expected at most two slots of different names, got {:?}", self.slots));
+        }
+        if self.slots.windows(2).any(|pair| pair[0].initial.to_bits() != pair[1].initial.to_bits()) {
+            return refuse(format!("expected slots that start from one value, got {:?}", self.slots));
         }
         Ok(())
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 /// One float per row and dimension, for the rows of one shard.
 ///
 /// A page that was never written is not allocated; its rows hold the initial value.
-#[derive(Debug)]
+/// A clone shares the shared pages and copies the others.
+#[derive(Debug, Clone)]
 pub(crate) struct Plane {
     dim: usize,
     rows: usize,
@@ -16,7 +17,7 @@ pub(crate) struct Plane {
     pages: Vec<Page>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Page {
     /// All rows hold the initial value.
     Unset,

@@ -43,7 +43,8 @@ pub struct Shard {
     dim: usize,
     rows: usize,
     values: Plane,
-    slots: Vec<Plane>,
+    /// All slots of a row side by side, so that an update meets one cache line more and not one per slot.
+    slots: Option<Plane>,
     catch_up: CatchUp,
     /// For each row the number of logged steps that it has seen; empty where nothing can be missed.
     seen: Vec<u32>,
@@ -57,7 +58,7 @@ impl Shard {
             dim,
             rows: 0,
             values: Plane::new(dim, 0.0),
-            slots: Vec::new(),
+            slots: None,
             catch_up: CatchUp::Nothing,
             seen: Vec::new(),
             sums: Accumulator::new(dim),
@@ -73,16 +74,20 @@ impl Shard {
         self.reset_seen();
     }
 
+    /// Makes anew the slots of every row. All slots of a rule start from one value.
     pub(crate) fn set_slots(&mut self, slots: &[Slot]) {
-        self.slots = slots.iter().map(|slot| Plane::new(self.dim, slot.initial)).collect();
-        self.slots.iter_mut().for_each(|plane| plane.grow_to(self.rows));
+        self.slots = slots.first().map(|slot| {
+            let mut plane = Plane::new(slots.len() * self.dim, slot.initial);
+            plane.grow_to(self.rows);
+            plane
+        });
     }
 
     /// Appends rows: zeros, and slots at their initial values.
     pub(crate) fn grow_to(&mut self, rows: usize) {
         self.rows = rows;
         self.values.grow_to(rows);
-        self.slots.iter_mut().for_each(|plane| plane.grow_to(rows));
+        self.slots.iter_mut().for_each(|slots| slots.grow_to(rows));
         self.reset_seen();
     }
 
@@ -94,12 +99,12 @@ impl Shard {
         &mut self.values
     }
 
-    pub(crate) fn slots(&self) -> &[Plane] {
-        &self.slots
+    pub(crate) fn slots(&self) -> Option<&Plane> {
+        self.slots.as_ref()
     }
 
-    pub(crate) fn slots_mut(&mut self) -> &mut [Plane] {
-        &mut self.slots
+    pub(crate) fn slots_mut(&mut self) -> Option<&mut Plane> {
+        self.slots.as_mut()
     }
 
     /// The same shard on shared pages, ready to be trained on, with or without its slots. It must be settled.
@@ -108,10 +113,21 @@ impl Shard {
         copy.rows = self.rows;
         copy.values = self.values.share();
         if with_slots {
-            copy.slots = self.slots.iter_mut().map(Plane::share).collect();
+            copy.slots = self.slots.as_mut().map(Plane::share);
             copy.catch_up = self.catch_up.fresh();
             copy.reset_seen();
         }
+        copy
+    }
+
+    /// The same shard, sharing the pages that are shared already and copying the others. It must be settled.
+    pub(crate) fn copy(&self) -> Shard {
+        let mut copy = Shard::new(self.position, self.dim);
+        copy.rows = self.rows;
+        copy.values = self.values.clone();
+        copy.slots = self.slots.clone();
+        copy.catch_up = self.catch_up.fresh();
+        copy.reset_seen();
         copy
     }
 
@@ -200,19 +216,16 @@ impl Shard {
     #[inline(always)]
     fn update_rows<const DIM: usize>(&mut self, step: &Step) -> usize {
         let dim = if DIM == 0 { self.dim } else { DIM };
+        let Shard { values, slots, sums, .. } = self;
         let mut broken = 0;
-        for (&row, gradient) in self.sums.rows().iter().zip(self.sums.sums().chunks_exact(dim)) {
-            let row = row as usize;
-            let values = &mut self.values.row_mut(row)[..dim];
-            match &mut self.slots[..] {
-                [] => step.update_inlined(values, gradient, [&mut [], &mut []]),
-                [first] => step.update_inlined(values, gradient, [&mut first.row_mut(row)[..dim], &mut []]),
-                [first, second, ..] => {
-                    let slots = [&mut first.row_mut(row)[..dim], &mut second.row_mut(row)[..dim]];
-                    step.update_inlined(values, gradient, slots);
-                }
+        for (rows, gradients) in sums.rows().chunks(AHEAD).zip(sums.sums().chunks(AHEAD * dim)) {
+            fetch(values, rows);
+            slots.iter().for_each(|slots| fetch(slots, rows));
+            for (&row, gradient) in rows.iter().zip(gradients.chunks_exact(dim)) {
+                let values = &mut values.row_mut(row as usize)[..dim];
+                step.update_inlined(values, gradient, slots_of(slots, row as usize, dim));
+                broken += usize::from(!values.iter().fold(true, |finite, x| finite & x.is_finite()));
             }
-            broken += usize::from(!values.iter().fold(true, |finite, x| finite & x.is_finite()));
         }
         broken
     }
@@ -289,16 +302,37 @@ impl Shard {
     }
 }
 
-fn replay(log: &StepLog, from: usize, values: &mut Plane, slots: &mut [Plane], row: usize) {
-    let never_written = slots.iter().all(|slot| slot.row(row).is_none());
+/// Rows fetched before they are worked on, so that their cache misses overlap.
+const AHEAD: usize = 32;
+
+/// Brings rows into the cache by reading from each. Much of a step is waiting for rows: reads that nothing depends on
+/// wait together.
+#[inline(always)]
+fn fetch(plane: &Plane, rows: &[u32]) {
+    let sum: f32 = rows.iter().filter_map(|&row| plane.row(row as usize)).map(|values| values[0]).sum();
+    std::hint::black_box(sum);
+}
+
+/// The slots of a row; those that the rule does not have are empty.
+#[inline(always)]
+fn slots_of(slots: &mut Option<Plane>, row: usize, dim: usize) -> [&mut [f32]; 2] {
+    match slots {
+        None => [&mut [], &mut []],
+        Some(plane) => {
+            let (first, second) = plane.row_mut(row).split_at_mut(dim);
+            [first, second]
+        }
+    }
+}
+
+fn replay(log: &StepLog, from: usize, values: &mut Plane, slots: &mut Option<Plane>, row: usize) {
+    let never_written = slots.as_ref().is_none_or(|slots| slots.row(row).is_none());
     if never_written && log.leaves_fresh_rows() {
         return;
     }
-    match slots {
-        [] => log.replay(from, values.row_mut(row), [&mut [], &mut []]),
-        [first] => log.replay(from, values.row_mut(row), [first.row_mut(row), &mut []]),
-        [first, second, ..] => log.replay(from, values.row_mut(row), [first.row_mut(row), second.row_mut(row)]),
-    }
+    let values = values.row_mut(row);
+    let dim = values.len();
+    log.replay(from, values, slots_of(slots, row, dim));
 }
 
 impl CatchUp {

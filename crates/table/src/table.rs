@@ -39,6 +39,16 @@ pub struct Table {
     shards: Box<[Shard; SHARDS]>,
 }
 
+/// Shares the pages that a [`Table::snapshot`] shared and that were not written since, and copies the others: right
+/// after a snapshot it costs a counter per page. Panics if rows have missed steps: [`Table::settle`] first.
+impl Clone for Table {
+    fn clone(&self) -> Table {
+        self.assert_settled();
+        let shards = Box::new(self.shards.each_ref().map(Shard::copy));
+        Table { spec: self.spec.clone(), rows: self.rows, slots: self.slots.clone(), shards }
+    }
+}
+
 /// Widest row.
 const MAX_DIM: usize = 65_536;
 
@@ -47,6 +57,8 @@ impl Table {
     pub fn new(spec: TableSpec) -> Result<Table, TableError> {
         let mut table = Table::without_rows(spec)?;
         table.grow_to(2);
+        // Written once, so that its page exists however few rows follow.
+        table.shards[0].values_mut().row_mut(0).fill(0.0);
         table.draw(UNKNOWN, UNKNOWN_KEY);
         Ok(table)
     }
@@ -197,8 +209,7 @@ impl Table {
     }
 
     fn planes(&self) -> impl Iterator<Item = &Plane> {
-        let values = self.shards.iter().map(Shard::values);
-        values.chain((0..self.slots.len()).flat_map(|slot| self.shards.iter().map(move |shard| &shard.slots()[slot])))
+        self.shards.iter().flat_map(|shard| std::iter::once(shard.values()).chain(shard.slots()))
     }
 
     /// Digest of the content: width, number of rows, values and slots in order of rows; independent of pages, of
@@ -207,11 +218,9 @@ impl Table {
         let mut digest = DigestBuilder::new("table");
         digest.u64(self.dim() as u64).u64(u64::from(self.rows)).u64(self.slots.len() as u64);
         let mut buffer = Vec::new();
-        for plane in self.plane_names() {
-            for chunk in 0..self.chunks_per_plane() {
-                self.read_chunk(plane, chunk, &mut buffer);
-                digest.f32s(&buffer);
-            }
+        for (plane, index) in self.chunk_names() {
+            self.read_chunk(plane, index, &mut buffer);
+            digest.f32s(&buffer);
         }
         digest.finish()
     }
@@ -223,36 +232,33 @@ impl Table {
 
     /// A row of a plane; slots that were never written hold their initial value.
     pub(crate) fn read_row(&self, plane: PlaneName, row: u32, out: &mut [f32]) {
-        let (shard, slot) = split(row);
-        let plane = match self.slot_position(plane) {
-            None => self.shards[shard].values(),
-            Some(position) => &self.shards[shard].slots()[position],
+        let (shard, place) = split(row);
+        let (plane, from) = match self.slot_position(plane) {
+            None => (Some(self.shards[shard].values()), 0),
+            Some(position) => (self.shards[shard].slots(), position * self.dim()),
         };
-        match plane.row(slot) {
-            Some(values) => out.copy_from_slice(values),
+        let plane = plane.expect("a table that names slots has them");
+        match plane.row(place) {
+            Some(values) => out.copy_from_slice(&values[from..][..out.len()]),
             None => out.fill(plane.initial()),
         }
     }
 
     pub(crate) fn write_row(&mut self, plane: PlaneName, row: u32, values: &[f32]) {
-        let (shard, slot) = split(row);
-        let position = self.slot_position(plane);
-        let plane = match position {
-            None => self.shards[shard].values_mut(),
-            Some(position) => &mut self.shards[shard].slots_mut()[position],
+        let (shard, place) = split(row);
+        let (plane, from) = match self.slot_position(plane) {
+            None => (Some(self.shards[shard].values_mut()), 0),
+            Some(position) => (self.shards[shard].slots_mut(), position * values.len()),
         };
-        plane.row_mut(slot).copy_from_slice(values);
+        let plane = plane.expect("a table that names slots has them");
+        plane.row_mut(place)[from..][..values.len()].copy_from_slice(values);
     }
 
     /// Position among the slots; `None` for values.
     fn slot_position(&self, plane: PlaneName) -> Option<usize> {
-        match plane {
-            PlaneName::Values => None,
-            PlaneName::Slot(name) => {
-                let position = self.slots.iter().position(|slot| slot.name == name);
-                Some(position.expect("planes are named after the table's own slots"))
-            }
-        }
+        let PlaneName::Slot(name) = plane else { return None };
+        let position = self.slots.iter().position(|slot| slot.name == name);
+        Some(position.expect("planes are named after the table's own slots"))
     }
 
     pub(crate) fn assert_settled(&self) {
