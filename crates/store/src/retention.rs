@@ -2,7 +2,7 @@
 
 use crate::backend::Hold;
 use crate::reader::{manifest_path, object_path};
-use crate::{Reader, Result, Store, VersionId};
+use crate::{Manifest, Reader, Result, Store, VersionId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which versions outlive a garbage collection, besides those to which aliases point.
@@ -52,13 +52,13 @@ impl Reader {
         let mut swept = Swept::default();
         let mut needed = BTreeSet::new();
         let aliased: BTreeSet<VersionId> = self.aliases()?.into_values().collect();
-        for (_, mut group) in self.groups()? {
+        for group in self.groups()? {
             let old = group.len().saturating_sub(retention.last);
-            for (i, (_, id)) in group.drain(..).enumerate() {
-                if i >= old || retention.keep.contains(&id) || aliased.contains(&id) {
-                    needed.extend(self.manifest(&id)?.objects.values().map(|object| object_path(&object.digest)));
+            for (i, manifest) in group.into_iter().enumerate() {
+                if i >= old || retention.keep.contains(&manifest.id) || aliased.contains(&manifest.id) {
+                    needed.extend(manifest.objects.values().map(|object| object_path(&object.digest)));
                 } else {
-                    swept.versions.push(id);
+                    swept.versions.push(manifest.id);
                 }
             }
         }
@@ -74,14 +74,14 @@ impl Reader {
     }
 
     /// The versions of each group, oldest first.
-    fn groups(&self) -> Result<BTreeMap<String, Vec<(Option<u64>, VersionId)>>> {
-        let mut groups: BTreeMap<String, Vec<(Option<u64>, VersionId)>> = BTreeMap::new();
+    fn groups(&self) -> Result<Vec<Vec<Manifest>>> {
+        let mut groups: BTreeMap<String, Vec<Manifest>> = BTreeMap::new();
         for id in self.list("")? {
-            let period = self.manifest(&id)?.lineage.data.map(|data| data.last_period);
-            groups.entry(id.group().to_owned()).or_default().push((period, id));
+            groups.entry(id.group().to_owned()).or_default().push(self.manifest(&id)?);
         }
-        groups.values_mut().for_each(|group| group.sort());
-        Ok(groups)
+        // They came in order of their names, and sorting keeps that among equals.
+        groups.values_mut().for_each(|group| group.sort_by_key(|m| m.lineage.data.map(|data| data.last_period)));
+        Ok(groups.into_values().collect())
     }
 }
 
