@@ -18,8 +18,11 @@ mod reader;
 mod writer;
 
 pub use columns::{EVENT_ID, TIME, arrow_schema, observable_name};
+pub(crate) use columns::{is_required_key, time_type};
 pub use manifest::{FORMAT, ImportNotes, Manifest, Part, SourceNote};
+pub(crate) use reader::open_part;
 pub use reader::{Batches, Log};
+pub(crate) use writer::times;
 pub use writer::{Cut, LogWriter, PartitionOptions};
 
 pub(crate) const SCHEMA_FILE: &str = "schema.toml";

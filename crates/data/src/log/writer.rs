@@ -133,9 +133,19 @@ impl LogWriter {
     }
 
     /// The directory in which the log is being made: for files that belong to it (`bad_rows.jsonl`) and for scratch.
-    #[expect(dead_code)]
     pub(crate) fn staging(&self) -> &Path {
         &self.staging.path
+    }
+
+    /// Takes back what was written, as files in order, and starts again: a sorter found rows that belong before it.
+    pub(crate) fn take_back(&mut self) -> Result<Vec<PathBuf>> {
+        self.flush_block()?;
+        self.close_part()?;
+        let (from, to) = (self.staging.path.join(PARTS_DIR), self.staging.path.join("taken-back"));
+        fs::rename(&from, &to).map_err(Error::io(&to))?;
+        fs::create_dir(&from).map_err(Error::io(&from))?;
+        (self.rows, self.last_time) = (0, None);
+        Ok(std::mem::take(&mut self.parts).into_iter().map(|part| to.join(part.file)).collect())
     }
 
     fn check_order(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -324,8 +334,7 @@ impl Staging {
             return Err(Error::Occupied { dir: dir.to_owned(), problem });
         }
         let parts = path.join(PARTS_DIR);
-        remove_if_there(&parts)?;
-        remove_if_there(&path.join(BAD_ROWS_FILE))?;
+        remove_remains(&path)?;
         fs::create_dir(&parts).map_err(Error::io(&parts))?;
         Ok(Staging { path, made_dir, _lock: lock })
     }
@@ -365,6 +374,17 @@ fn check_free(dir: &Path, staging: &Path, replace: bool) -> Result<()> {
     }
     let empty = fs::read_dir(dir).map_err(Error::io(dir))?.next().is_none();
     if empty || staging.exists() { Ok(()) } else { occupied("is not empty and not a log; choose another directory") }
+}
+
+/// Empties the staging directory of a writer that was killed.
+fn remove_remains(staging: &Path) -> Result<()> {
+    for entry in fs::read_dir(staging).map_err(Error::io(staging))? {
+        let path = entry.map_err(Error::io(staging))?.path();
+        if !path.ends_with("lock") {
+            remove_if_there(&path)?;
+        }
+    }
+    Ok(())
 }
 
 fn remove_if_there(path: &Path) -> Result<()> {
