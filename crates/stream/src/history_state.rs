@@ -89,6 +89,11 @@ impl HistoryState {
         Ok(HistoryState { features, catalogue, histories })
     }
 
+    /// Whether these are the bytes of a state, by their checksum.
+    pub(crate) fn is_whole(bytes: &[u8]) -> bool {
+        Reader::open("the history state", bytes, MAGIC, FORMAT).is_ok()
+    }
+
     fn write(&self) -> io::Result<Vec<u8>> {
         let mut writer = Writer::new(Vec::new(), MAGIC, FORMAT)?;
         let features = blake3::Hash::from_hex(self.features.to_string()).expect("a digest prints as 64 digits");

@@ -1,7 +1,34 @@
 //! From a log to periods of examples: histories, sampled negatives, slicing, and test-then-train by type.
 //!
 //! All of it is independent of models, methods and model seeds. [`slices::Slices`] is the pure core: batches of a log
-//! in, periods out; [`prepared`] keeps them on disk.
+//! in, periods out; [`prepared`] keeps them on disk. A log is prepared once and then walked through:
+//!
+//! ```no_run
+//! use perennial_core::{Digest, Span};
+//! use perennial_data::Log;
+//! use perennial_stream::{PrepareConfig, Slicing, StreamError, prepare};
+//! use std::path::Path;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let log = Log::open(Path::new("clicks"))?;
+//! let config = PrepareConfig::new(Slicing::Time(Span::parse("1d")?));
+//! let prepared = prepare(&log, &config, Path::new("cache"), &mut |_| {})?;
+//!
+//! let (seen, mut timeline) = prepared.pretraining(10)?;
+//! // ... train on `seen` ...
+//! for period in 10..prepared.periods() {
+//!     let mut scoring = prepared.fresh(period)?.scoring();
+//!     let logits = scoring.score("zero", Digest::of_bytes(b"zero"), |inputs| {
+//!         Ok::<_, StreamError>(vec![0.0; inputs.examples().len()])
+//!     })?;
+//!     let (awaiting, receipt) = scoring.finish()?;
+//!     // ... write `receipt` down, compare `logits` with `awaiting.outcome()` ...
+//!     let seen = timeline.close(awaiting)?;
+//!     // ... train on `seen` ...
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod catalogue;
 pub mod config;

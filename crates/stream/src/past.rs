@@ -59,6 +59,7 @@ impl Past {
         if to == self.now {
             return;
         }
+        debug_assert!(to > self.now, "time {to} lies before {}", self.now);
         self.now = to;
         for sighting in self.sightings.drain(..) {
             self.known.catalogue.learn(sighting);

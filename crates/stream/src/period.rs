@@ -8,25 +8,25 @@
 //! Only a [`SeenPeriod`] shows labels to a strategy. There is no way from a fresh period to a seen one but through
 //! scoring, and no way to make a seen one by hand:
 //!
-//! ```compile_fail
+//! ```compile_fail,E0308
 //! use perennial_stream::period::{FreshPeriod, SeenPeriod};
 //! fn train(_: &SeenPeriod) {}
 //! fn cheat(fresh: FreshPeriod) { train(&fresh) }
 //! ```
-//! ```compile_fail
+//! ```compile_fail,E0451
 //! use perennial_stream::period::{FreshPeriod, SeenPeriod};
 //! fn cheat(fresh: FreshPeriod) -> SeenPeriod { SeenPeriod { index: 0, parts: vec![] } }
 //! ```
-//! ```compile_fail
+//! ```compile_fail,E0616
 //! use perennial_stream::period::FreshPeriod;
 //! fn cheat(fresh: FreshPeriod) -> Vec<f32> { fresh.outcome.label }
 //! ```
-//! ```compile_fail
+//! ```compile_fail,E0277
 //! use perennial_stream::period::{AwaitingPeriod, SeenPeriod};
 //! fn cheat(awaiting: AwaitingPeriod) -> SeenPeriod { awaiting.into() }
 //! ```
 //! A period is closed once:
-//! ```compile_fail
+//! ```compile_fail,E0382
 //! use perennial_stream::period::{AwaitingPeriod, Timeline};
 //! fn twice(timeline: &mut Timeline, period: AwaitingPeriod) {
 //!     timeline.close(period).unwrap();

@@ -3,6 +3,7 @@
 //! ```text
 //! <cache>/<key>/period-00000.bin ...   one file per period, see `period_file`
 //! <cache>/<key>/index.json             written last: without it there is nothing
+//! <cache>/<key>/state-00000.bin ...    histories at the close of a period, see `HistoryState`; written when asked for
 //! <cache>/<key>/lock                   held while the folder is checked or written
 //! ```
 //!
@@ -13,6 +14,7 @@
 use crate::config::PrepareConfig;
 use crate::error::{Result, StreamError};
 use crate::facts::PeriodFacts;
+use crate::history_state::HistoryState;
 use crate::layout::Layout;
 use crate::past::Past;
 use crate::period::{FreshPeriod, SeenPeriod, Timeline};
@@ -202,20 +204,21 @@ impl Prepared {
         Ok(SeenPeriod::pretraining(last, self.facts(last).end, parts))
     }
 
-    /// Catalogue and histories as they stand when a period closes, in the form of
-    /// [`HistoryState`](crate::HistoryState).
+    /// Catalogue and histories as they stand when a period closes, in the form of [`HistoryState`].
     ///
-    /// Replays the periods up to it, from the last one asked for if that was not later; costs a copy of the state.
+    /// The first time, replays the periods up to it, from the last one replayed if that was not later, and keeps the
+    /// bytes beside the periods; from then on a read. Costs memory for two states.
     pub fn state(&self, period: usize) -> Result<Vec<u8>> {
         self.check(period)?;
+        let path = self.dir.join(format!("state-{period:05}.bin"));
+        // Held throughout, so that of several who ask for one state, one replays and the others read.
         let mut kept = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
-        // Taken out while it is worked on: an error halfway must not leave a past that is neither here nor there.
-        let mut replay = kept.take().filter(|replay| replay.periods <= period + 1).unwrap_or_else(|| self.beginning());
-        while replay.periods <= period {
-            self.replay_next(&mut replay)?;
+        if let Some(state) = fs::read(&path).ok().filter(|bytes| HistoryState::is_whole(bytes)) {
+            return Ok(state);
         }
-        let state = replay.past.known_at(self.facts(period).end.0).to_bytes();
-        *kept = Some(replay);
+        let state = self.replay_to(period, &mut kept)?;
+        let _lock = lock(&self.dir)?;
+        write_whole(&path, |mut file| file.write_all(&state))?;
         Ok(state)
     }
 
@@ -231,6 +234,17 @@ impl Prepared {
             true => Ok(period),
             false => Err(StreamError::Period { period, problem: format!("the log has {} periods", self.periods()) }),
         }
+    }
+
+    fn replay_to(&self, period: usize, kept: &mut Option<Replay>) -> Result<Vec<u8>> {
+        // Taken out while it is worked on: an error halfway must not leave a past that is neither here nor there.
+        let mut replay = kept.take().filter(|replay| replay.periods <= period + 1).unwrap_or_else(|| self.beginning());
+        while replay.periods <= period {
+            self.replay_next(&mut replay)?;
+        }
+        let state = replay.past.known_at(self.facts(period).end.0).to_bytes();
+        *kept = Some(replay);
+        Ok(state)
     }
 
     fn beginning(&self) -> Replay {
@@ -366,7 +380,6 @@ fn sync_dir(dir: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::HistoryState;
     use crate::config::{Candidates, Negatives, Reject, Slicing, Weighing};
     use crate::testing::{Event, batch, batches, bits, busy_log, resolve, schema};
     use perennial_core::Span;
@@ -575,13 +588,18 @@ mod tests {
     }
 
     #[test]
-    fn states_in_any_order_are_the_same() {
-        let (events, cache) = (busy_log(100, 6), tempfile::tempdir().unwrap());
-        let prepared = on_disk(&events, cache.path());
+    fn states_in_any_order_are_the_same_and_damaged_ones_are_made_anew() {
+        let (events, first, second) = (busy_log(100, 6), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let prepared = on_disk(&events, first.path());
         let forward: Vec<_> = (0..prepared.periods()).map(|period| prepared.state(period).unwrap()).collect();
-        let fresh = on_disk(&events, cache.path());
-        let backward: Vec<_> = (0..fresh.periods()).rev().map(|period| fresh.state(period).unwrap()).collect();
+        let other = on_disk(&events, second.path());
+        let backward: Vec<_> = (0..other.periods()).rev().map(|period| other.state(period).unwrap()).collect();
         assert!(forward.iter().eq(backward.iter().rev()));
+        let file = prepared.dir.join("state-00001.bin");
+        assert_eq!(fs::read(&file).unwrap(), forward[1]);
+        fs::write(&file, &forward[1][1..]).unwrap();
+        assert_eq!(prepared.state(1).unwrap(), forward[1]);
+        assert_eq!(fs::read(&file).unwrap(), forward[1]);
     }
 
     #[test]
