@@ -21,6 +21,7 @@ pub trait Real:
     + Div<Output = Self>
     + Neg<Output = Self>
     + AddAssign
+    + bytemuck::Pod
     + 'static
 {
     /// 0.

@@ -51,7 +51,7 @@ pub(crate) fn exp_minus_abs<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 /// Hyperbolic tangent: Cephes `tanhf`'s polynomial up to 0.625, where the quotient of exponentials would cancel.
 #[inline(always)]
 pub(crate) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    const POLYNOMIAL: [f32; 5] = [-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1];
+    const POLYNOMIAL: [f32; 5] = [-5.704_988_7e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1];
     let (one, magnitude) = (simd.splat_f32s(1.0), simd.abs_f32s(x));
     let square = simd.mul_f32s(x, x);
     let series = polynomial(simd, square, &POLYNOMIAL);
