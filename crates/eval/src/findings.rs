@@ -118,28 +118,26 @@ impl<'a> Reader<'a> {
         let average = |part: &[(u32, f64)]| mean(&part.iter().map(|lag| lag.1).collect::<Vec<_>>());
         let (early, late) = (average(&lags[..third.min(lags.len())])?, average(&lags[lags.len() - third..])?);
         let trend = format!(
-            "{} minus {} is {} over the first {} and {} over the last {third}",
+            "{} leads it in {} by {} over the first {} and by {} over the last {third}",
             updated.name,
-            frozen.name,
+            self.metric.title,
             show::signed(self.metric, early),
             show::plural(third, "period"),
             show::signed(self.metric, late),
         );
         if late <= 0.0 || late <= early {
             return Some(format!(
-                "{} does not fall further behind: counted in {}, {trend}. On this log standing still costs little, or \
-                 the updates bring little.",
-                frozen.name, self.metric.title
+                "{} does not fall further behind: {trend}. On this log standing still costs little, or the updates \
+                 bring little.",
+                frozen.name
             ));
         }
-        let ever = lags.iter().rev().take_while(|lag| lag.1 > 0.0).last();
-        let since = ever.map(|(period, _)| format!("; it has been behind in every period since {period}"));
-        Some(format!(
-            "{} goes stale: counted in {}, {trend}{}.",
-            frozen.name,
-            self.metric.title,
-            since.unwrap_or_default()
-        ))
+        let behind = match lags.iter().rposition(|lag| lag.1 <= 0.0) {
+            None => "; it is behind in every period".to_owned(),
+            Some(last) if last + 1 < lags.len() => format!("; it is behind in every period from {}", lags[last + 1].0),
+            Some(_) => String::new(),
+        };
+        Some(format!("{} goes stale: {trend}{behind}.", frozen.name))
     }
 
     /// Gain of one method over another by period, averaged over seeds.
@@ -235,7 +233,10 @@ mod tests {
 
     #[test]
     fn staleness_is_measured() {
-        says(|_| {}, "frozen goes stale");
+        says(|_| {}, "frozen goes stale: batch-7 leads it in AUC by +0.0");
+        says(|_| {}, "it is behind in every period.");
+        // Ahead until the flip, which is in period 20.
+        says(|results| shift(results, "frozen", 0.03), "it is behind in every period from 21.");
         // Frozen is given the updated method's own numbers.
         let keeps_up = |results: &mut Results| results.methods[2].seeds = results.methods[4].seeds.clone();
         says(keeps_up, "frozen does not fall further behind");

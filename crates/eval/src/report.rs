@@ -85,6 +85,7 @@ impl Page<'_> {
         }
         facts.push(show::plural(seeds.len(), "seed"));
         facts.push(format!("averages over {}", show::periods(&results.span)));
+        facts.push(format!("results {}", results.digest().short()));
         let facts: String = facts.iter().map(|fact| format!("<span>{}</span>", escape(fact))).collect();
         format!(
             "<header>\n<h1>{}</h1>\n<p class=\"log\">on {}</p>\n<p class=\"facts\">{facts}</p>\n</header>\n",

@@ -34,7 +34,7 @@ pub(crate) fn signed(metric: &Metric, difference: f64) -> String {
 
 /// `78 %`.
 pub(crate) fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
+    format!("{:.0} %", share * 100.0).replace('-', "−")
 }
 
 /// `12,345`.
@@ -98,6 +98,8 @@ mod tests {
             ("p < 0.0001".into(), "p = 0.034".into(), "p = 0.26".into())
         );
         assert_eq!((seconds(0.171), seconds(90.0), seconds(204.0)), ("0.17 s".into(), "90 s".into(), "3.4 min".into()));
+        assert_eq!((percent(0.784), percent(-0.65)), ("78 %".into(), "−65 %".into()));
+        assert_eq!((list(&["a"]), list(&["a", "b", "c"])), ("a".into(), "a, b and c".into()));
         assert_eq!(time(Timestamp(1_580_450_400_000_000)), "2020-01-31 06:00");
         assert_eq!(signed(Metric::named("auc").unwrap(), -0.00624), "−0.0062");
         assert_eq!(sparkline(&[Some(0.0), None, Some(0.5), Some(2.0)], 0.0, 1.0), "▁ ▅█");

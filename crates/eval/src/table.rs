@@ -1,6 +1,6 @@
 //! Results as text tables.
 
-use crate::{Better, Comparison, Error, METRICS, MethodResults, Metric, Results, Summary, show};
+use crate::{Better, Comparison, Error, METRICS, MethodKind, MethodResults, Metric, Results, show};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table, presets};
 use std::ops::Range;
 
@@ -9,46 +9,41 @@ pub fn wants_color(is_terminal: bool, no_color: Option<&std::ffi::OsStr>) -> boo
     is_terminal && no_color.is_none_or(|value| value.is_empty())
 }
 
-/// The methods, best first by the metric named `sort_by`; the ceiling last, if there is one.
+/// The methods, best first by the metric named `sort_by`; the ceiling last, if there is one; below, that metric by
+/// period in bars.
 ///
-/// That metric is shown as mean ± standard deviation over seeds, the others as means. `*` marks the best method of
-/// each column. Without `color` the text has no escape codes. Errs on an unknown metric.
+/// That metric is shown as mean ± standard deviation over seeds (number of seeds), the others as means. `*` marks the
+/// best method of each column. Without `color` the text has no escape codes. Errs on an unknown metric.
 pub fn results_table(results: &Results, sort_by: &str, color: bool) -> Result<String, Error> {
     let first = Metric::named(sort_by)?;
     let metrics: Vec<&Metric> =
         std::iter::once(first).chain(METRICS.into_iter().filter(|metric| metric.name != sort_by)).collect();
     let lift = results.methods.iter().any(|method| results.lift_share(method, first).is_some());
     let mut table = new_table(color);
-    let mut header = vec![Cell::new("method"), Cell::new("seeds")];
-    header.extend(metrics.iter().map(|metric| Cell::new(format!("{}{}", metric.title, arrow(metric.better)))));
-    header.extend(lift.then(|| Cell::new("of ceiling")));
-    header.extend([Cell::new("train"), Cell::new(format!("{} by period", first.title))]);
-    table.set_header(header);
-
-    let best: Vec<Option<&str>> =
-        metrics.iter().map(|metric| Some(results.ranked(metric).first()?.0.name.as_str())).collect();
-    let scale = scale(results, first);
+    table.set_header(header(&metrics, lift));
     for method in order(results, first) {
-        let mut row = vec![Cell::new(&method.name), Cell::new(method.seeds.len())];
-        row.extend(metrics.iter().zip(&best).map(|(metric, best)| {
-            let summary = method.summary(metric.name, &results.span);
-            value_cell(metric, summary, metric.name == sort_by, *best == Some(method.name.as_str()), color)
-        }));
+        let mut row = vec![Cell::new(&method.name)];
+        row.extend(metrics.iter().map(|metric| value_cell(results, method, metric, metric.name == sort_by, color)));
         let share = || results.lift_share(method, first).map_or("-".into(), |share| show::percent(share.mean));
         row.extend(lift.then(|| Cell::new(share())));
         row.push(Cell::new(method.train_seconds(&results.span).map_or("-".into(), show::seconds)));
-        row.push(Cell::new(show::sparkline(&by_period(results, method, first), scale.start, scale.end)));
         table.add_row(row);
     }
     if results.ceiling.is_some() {
-        let mut row = vec![Cell::new("true probabilities"), Cell::new("")];
-        row.extend(metrics.iter().map(|metric| {
-            Cell::new(results.ceiling_mean(metric.name).map_or("-".into(), |value| metric.show(value) + "  "))
-        }));
-        table.add_row(row);
+        let value =
+            |metric: &Metric| results.ceiling_mean(metric.name).map_or("- ".into(), |value| metric.show(value) + " ");
+        table.add_row(std::iter::once("ceiling".into()).chain(metrics.iter().map(|metric| value(metric))));
     }
-    align(&mut table, metrics.len() + if lift { 3 } else { 2 });
-    Ok(format!("{table}\n{}", legend(results, first)))
+    align(&mut table, metrics.len() + if lift { 2 } else { 1 });
+    Ok(format!("{table}\n{}{}", legend(results, first), bars(results, first)))
+}
+
+fn header(metrics: &[&Metric], lift: bool) -> Vec<String> {
+    let mut header = vec!["method".to_owned()];
+    header.extend(metrics.iter().map(|metric| format!("{}\n{} ", metric.title, arrow(metric.better))));
+    header.extend(lift.then(|| "of\nceiling".to_owned()));
+    header.push("update".into());
+    header
 }
 
 /// One line per method and metric: both values, their difference and the test.
@@ -100,18 +95,22 @@ fn align(table: &mut Table, numbers: usize) {
     }
 }
 
-fn value_cell(metric: &Metric, summary: Option<Summary>, spread: bool, best: bool, color: bool) -> Cell {
-    let Some(summary) = summary else { return Cell::new("-") };
-    let value = if spread { show::summary(metric, &summary) } else { metric.show(summary.mean) };
-    let cell = Cell::new(format!("{value} {}", if best { '*' } else { ' ' }));
+fn value_cell(results: &Results, method: &MethodResults, metric: &Metric, spread: bool, color: bool) -> Cell {
+    let Some(summary) = method.summary(metric.name, &results.span) else { return Cell::new("- ") };
+    let value = match spread {
+        true => format!("{} ({})", show::summary(metric, &summary), summary.seeds),
+        false => metric.show(summary.mean),
+    };
+    let best = results.ranked(metric).first().is_some_and(|(best, _)| best.name == method.name);
+    let cell = Cell::new(format!("{value}{}", if best { '*' } else { ' ' }));
     if best && color { cell.add_attribute(Attribute::Bold).fg(Color::Green) } else { cell }
 }
 
 fn arrow(better: Better) -> &'static str {
     match better {
-        Better::Higher => " ↑",
-        Better::Lower => " ↓",
-        Better::NearOne => " →1",
+        Better::Higher => "↑",
+        Better::Lower => "↓",
+        Better::NearOne => "→ 1",
     }
 }
 
@@ -123,33 +122,50 @@ pub(crate) fn order<'a>(results: &'a Results, metric: &Metric) -> Vec<&'a Method
     order
 }
 
-/// Sparklines have this many bars at most; more periods share one.
-const BARS: usize = 24;
-
-fn by_period(results: &Results, method: &MethodResults, metric: &Metric) -> Vec<Option<f64>> {
+/// A line of bars per method and one for the ceiling. What the methods that learn need sets the scale: a reference
+/// far below would flatten them.
+fn bars(results: &Results, metric: &Metric) -> String {
     let all = results.all_periods();
-    let width = all.len().div_ceil(BARS).max(1) as u32;
-    let mean = |start: u32| Some(method.summary(metric.name, &(start..(start + width).min(all.end)))?.mean);
-    all.clone().step_by(width as usize).map(mean).collect()
+    let chunks = chunks(&all);
+    let mean_of = |method: &MethodResults| {
+        chunks.iter().map(|chunk| Some(method.summary(metric.name, chunk)?.mean)).collect::<Vec<_>>()
+    };
+    let order = order(results, metric);
+    let learners = order.iter().filter(|method| method.kind != MethodKind::Reference);
+    let values: Vec<f64> = learners.flat_map(|method| mean_of(method)).flatten().collect();
+    let (low, high) = values
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)));
+    if values.is_empty() {
+        return String::new();
+    }
+    let width = order.iter().map(|method| method.name.chars().count()).max().unwrap_or(0);
+    let mut text = format!("\n\n{} by period, {} to {}:", metric.title, metric.show(low), metric.show(high));
+    for method in order {
+        text += &format!("\n  {:width$}  {}", method.name, show::sparkline(&mean_of(method), low, high));
+    }
+    text
 }
 
-/// The lowest and highest bar of any method.
-fn scale(results: &Results, metric: &Metric) -> Range<f64> {
-    let values = results.methods.iter().flat_map(|method| by_period(results, method, metric)).flatten();
-    values.fold(f64::INFINITY..f64::NEG_INFINITY, |range, value| range.start.min(value)..range.end.max(value))
+/// At most this many bars; more periods share one.
+const BARS: usize = 48;
+
+fn chunks(all: &Range<u32>) -> Vec<Range<u32>> {
+    let width = u32::try_from(all.len().div_ceil(BARS).max(1)).expect("periods are numbered in 32 bits");
+    all.clone().step_by(width as usize).map(|start| start..(start + width).min(all.end)).collect()
 }
 
 fn legend(results: &Results, first: &Metric) -> String {
+    let reference = results.best_reference(first).filter(|_| results.ceiling.is_some());
     format!(
-        "{} on {}: means over {}; ± is the standard deviation over seeds; * best; train is per period.{}",
+        "{} on {}: means over {}, ± standard deviation over (seeds); * best; update: time per period.{}",
         results.experiment,
         results.log,
         show::periods(&results.span),
-        match results.best_reference(first) {
-            Some((reference, _)) if results.ceiling.is_some() =>
-                format!("\nof ceiling: share of the way from {} to the true probabilities.", reference.name),
-            _ => String::new(),
-        }
+        reference.map_or(String::new(), |(reference, _)| format!(
+            "\nceiling: the true probabilities; of ceiling: share of the way there from {}.",
+            reference.name
+        ))
     )
 }
 
@@ -166,12 +182,14 @@ mod tests {
         assert!(!text.contains('\u{1b}'));
         let names: Vec<&str> =
             text.lines().filter_map(|line| line.strip_prefix("│ ")?.split_whitespace().next()).collect();
-        assert_eq!(names, ["method", "batch-7", "incremental", "frozen", "popularity", "constant", "true"]);
+        let names: Vec<&str> = names.into_iter().filter(|name| *name != "┆").collect();
+        assert_eq!(names, ["method", "batch-7", "incremental", "frozen", "popularity", "constant", "ceiling"]);
         let best = text.lines().find(|line| line.contains("batch-7")).unwrap();
         assert!(best.matches('*').count() >= 4 && best.contains('±'), "{best}");
         let widths: Vec<usize> =
             text.lines().filter(|line| line.starts_with('│')).map(|line| line.chars().count()).collect();
         assert!(widths.iter().all(|width| *width == widths[0]), "{widths:?}");
+        assert!(widths[0] <= 120, "{} columns", widths[0]);
     }
 
     #[test]

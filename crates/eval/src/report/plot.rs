@@ -96,7 +96,7 @@ pub(super) struct Lines<'a> {
 
 /// A reference may stretch the frame up to this many times what the other lines need; beyond, it is left outside, lest
 /// it flatten what is to be seen.
-const STRETCH: f64 = 2.0;
+const STRETCH: f64 = 1.6;
 
 impl Lines<'_> {
     pub(super) fn svg(&self) -> String {
@@ -126,7 +126,7 @@ impl Lines<'_> {
         let describe = |line: &Line| {
             let values: Vec<f64> = line.points.iter().flatten().map(|point| point.value).collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;
-            format!("{} (mean {mean:.*})", line.name, self.digits)
+            format!("{} (mean {})", line.name, format!("{mean:.*}", self.digits).replace('-', "−"))
         };
         self.lines.iter().filter(beyond).map(describe).collect()
     }
@@ -351,7 +351,7 @@ fn ticks(range: &Range<f64>) -> (Vec<f64>, usize) {
 
 fn label(tick: f64, digits: usize) -> String {
     match tick {
-        tick if tick.abs() >= 10_000.0 => format!("{}k", (tick / 1000.0).round()),
+        tick if tick.abs() >= 1000.0 => format!("{}k", tick / 1000.0),
         tick => format!("{tick:.digits$}").replace('-', "−"),
     }
 }
@@ -372,7 +372,7 @@ mod tests {
             values.iter().map(|tick| label(*tick, digits)).collect::<Vec<_>>(),
             ["−0.01", "0.00", "0.01", "0.02", "0.03"]
         );
-        assert_eq!(label(120_000.0, 0), "120k");
+        assert_eq!((label(120_000.0, 0), label(2500.0, 0)), ("120k".into(), "2.5k".into()));
     }
 
     fn line(stroke: Stroke, points: &[Option<f64>]) -> Line {
@@ -393,7 +393,7 @@ mod tests {
         let near = || line(Stroke::Solid(0), &[Some(1.0), Some(2.0)]);
         let both = |value| lines(vec![near(), line(Stroke::Dashed(0), &[Some(value), Some(value)])]);
         assert_eq!((both(0.5).extent(), both(0.5).beyond_frame().len()), (0.5..2.0, 0));
-        assert_eq!((both(-9.0).extent(), both(-9.0).beyond_frame()), (1.0..2.0, vec!["a (mean -9.0)".to_owned()]));
+        assert_eq!((both(-9.0).extent(), both(-9.0).beyond_frame()), (1.0..2.0, vec!["a (mean −9.0)".to_owned()]));
     }
 
     #[test]

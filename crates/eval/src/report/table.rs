@@ -20,7 +20,7 @@ pub(super) fn methods(
         .iter()
         .map(|metric| format!("<th>{}<small>{}</small></th>", metric.title, metric.better.describe()))
         .collect();
-    let share = if table.has_ceiling() { "<th>Of the ceiling<small>over the best reference</small></th>" } else { "" };
+    let share = if table.has_ceiling() { "<th>Of the ceiling<small>from the reference</small></th>" } else { "" };
     let ranked = crate::table::order(results, sort_by);
     let rows: String = ranked.iter().map(|method| table.row(method, &swatch(method))).collect();
     format!(
@@ -51,7 +51,7 @@ impl MethodTable<'_> {
         };
         let seconds = method.train_seconds(&self.results.span).map_or("-".into(), show::seconds);
         format!(
-            "<tr><th scope=\"row\">{swatch}{}<small>{}</small></th>{cells}{share}<td>{seconds}</td></tr>\n",
+            "<tr><th scope=\"row\"><span>{swatch}{}</span><small>{}</small></th>{cells}{share}<td>{seconds}</td></tr>\n",
             escape(&method.name),
             escape(&method.description)
         )
@@ -96,7 +96,7 @@ impl MethodTable<'_> {
         let cells: String = METRICS.iter().map(cell).collect();
         let share = if self.has_ceiling() { "<td>100 %</td>" } else { "" };
         format!(
-            "<tr class=\"ceiling\"><th scope=\"row\">{}true probabilities<small>The best that can be expected.</small></th>{cells}{share}<td>-</td></tr>\n",
+            "<tr class=\"ceiling\"><th scope=\"row\"><span>{}true probabilities</span><small>The best that can be expected.</small></th>{cells}{share}<td>-</td></tr>\n",
             super::swatch(super::Stroke::Ceiling)
         )
     }
