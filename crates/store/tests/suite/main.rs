@@ -8,5 +8,6 @@ mod crash;
 mod damage;
 mod formats;
 mod full_disk;
+mod races;
 mod support;
 mod unreliable;

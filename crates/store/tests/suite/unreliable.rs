@@ -1,5 +1,6 @@
-//! A bucket that becomes unreachable at a given write.
+//! A bucket that becomes unreachable at a given write, or is met by somebody else just before one.
 
+use crate::support::Interrupt;
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
 use object_store::path::Path;
@@ -17,7 +18,8 @@ pub(crate) struct Unreliable {
     inner: Arc<dyn ObjectStore>,
     at: usize,
     cut: Cut,
-    writes: Arc<AtomicUsize>,
+    writes: AtomicUsize,
+    interrupt: Option<Arc<Interrupt>>,
 }
 
 /// Whether the last write arrives.
@@ -29,7 +31,13 @@ pub(crate) enum Cut {
 
 impl Unreliable {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>, at: usize, cut: Cut) -> Arc<Unreliable> {
-        Arc::new(Unreliable { inner, at, cut, writes: Arc::default() })
+        Arc::new(Unreliable { inner, at, cut, writes: AtomicUsize::new(0), interrupt: None })
+    }
+
+    /// Reliable, but `interrupt` sees the path of every write before it is made.
+    pub(crate) fn interrupted(inner: Arc<dyn ObjectStore>, interrupt: Arc<Interrupt>) -> Arc<Unreliable> {
+        let writes = AtomicUsize::new(0);
+        Arc::new(Unreliable { inner, at: usize::MAX, cut: Cut::Before, writes, interrupt: Some(interrupt) })
     }
 
     /// Number of writes and deletions seen.
@@ -55,6 +63,9 @@ fn gone() -> Error {
 #[async_trait]
 impl ObjectStore for Unreliable {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        if let Some(interrupt) = &self.interrupt {
+            interrupt.meet(location.as_ref());
+        }
         let (arrives, answered) = self.write();
         let result = if arrives { self.inner.put_opts(location, payload, options).await } else { Err(gone()) };
         if answered { result } else { Err(gone()) }
