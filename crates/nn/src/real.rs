@@ -61,23 +61,23 @@ pub trait Real:
     }
 
     /// `c[m, n] = a[m, k] b[k, n]`, or `+=` with `add`; `shape` is `[m, k, n]`.
-    /// `scratch` is a buffer to be reused.
+    /// `scratch` is memory to be reused.
     #[doc(hidden)]
-    fn matmul(shape: [usize; 3], a: &[Self], b: &[Self], c: &mut [Self], add: bool, scratch: &mut Vec<Self>) {
+    fn matmul(shape: [usize; 3], a: &[Self], b: &[Self], c: &mut [Self], add: bool, scratch: &mut [Vec<Self>; 2]) {
         let _ = scratch;
         matmul::plain(shape, a, b, c, add);
     }
 
     /// `c[m, n] = a^T b` for `a[k, m]`, `b[k, n]`, or `+=` with `add`; `shape` is `[m, k, n]`.
     #[doc(hidden)]
-    fn matmul_at(shape: [usize; 3], a: &[Self], b: &[Self], c: &mut [Self], add: bool, scratch: &mut Vec<Self>) {
+    fn matmul_at(shape: [usize; 3], a: &[Self], b: &[Self], c: &mut [Self], add: bool, scratch: &mut [Vec<Self>; 2]) {
         let _ = scratch;
         matmul::plain_at(shape, a, b, c, add);
     }
 
     /// `c[m, n] = a b^T` for `a[m, k]`, `b[n, k]`, or `+=` with `add`; `shape` is `[m, k, n]`.
     #[doc(hidden)]
-    fn matmul_bt(shape: [usize; 3], a: &[Self], b: &[Self], c: &mut [Self], add: bool, scratch: &mut Vec<Self>) {
+    fn matmul_bt(shape: [usize; 3], a: &[Self], b: &[Self], c: &mut [Self], add: bool, scratch: &mut [Vec<Self>; 2]) {
         let _ = scratch;
         matmul::plain_bt(shape, a, b, c, add);
     }
@@ -154,13 +154,13 @@ impl Real for f64 {
 impl Real for f32 {
     elementary!(f32);
 
-    fn matmul(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut Vec<f32>) {
+    fn matmul(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut [Vec<f32>; 2]) {
         matmul::simd(shape, a, b, c, add, scratch);
     }
-    fn matmul_at(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut Vec<f32>) {
+    fn matmul_at(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut [Vec<f32>; 2]) {
         matmul::simd_at(shape, a, b, c, add, scratch);
     }
-    fn matmul_bt(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut Vec<f32>) {
+    fn matmul_bt(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut [Vec<f32>; 2]) {
         matmul::simd_bt(shape, a, b, c, add, scratch);
     }
     fn bias_act(y: &mut [f32], bias: &[f32], cols: usize, act: Act) {

@@ -33,7 +33,7 @@ pub struct Tape<T: Real> {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch<T> {
     pub(crate) dz: Vec<T>,
-    pub(crate) panel: Vec<T>,
+    pub(crate) panels: [Vec<T>; 2],
 }
 
 #[derive(Debug, Clone)]

@@ -26,15 +26,15 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Forward and backward over every operation, with widths that are no multiple of a vector.
+/// Forward and backward over every operation, with widths that are no multiple of a vector, one of them large.
 fn step(tape: &mut Tape<f32>, rows: usize, labels: &[f32]) {
     tape.reset();
-    let x = tape.leaf(rows, 11, |x| x.fill(0.5));
-    let w = tape.leaf(11, 37, |w| w.fill(0.01));
+    let x = tape.leaf(rows, 611, |x| x.fill(0.5));
+    let w = tape.leaf(611, 37, |w| w.fill(0.01));
     let b = tape.leaf(1, 37, |b| b.fill(0.1));
     let deep = tape.linear(x, w, Some(b), Act::Relu);
     let both = tape.concat(&[deep, x]);
-    let v = tape.leaf(48, 1, |v| v.fill(0.1));
+    let v = tape.leaf(648, 1, |v| v.fill(0.001));
     let logits = tape.linear(both, v, None, Act::Identity);
     let loss = tape.bce_with_logits(logits, &labels[..rows], &labels[..rows], 9.0);
     tape.backward(loss);

@@ -52,31 +52,31 @@ fn product<T: Real>(
     }
 }
 
-/// [`plain`] in SIMD; `scratch` is a buffer to be reused.
-pub(crate) fn simd(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut Vec<f32>) {
+/// [`plain`] in SIMD; `scratch` is memory to be reused.
+pub(crate) fn simd(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut [Vec<f32>; 2]) {
     let [m, k, n] = shape;
     assert_eq!((a.len(), b.len(), c.len()), (m * k, k * n, m * n), "matmul of [m, k, n] = {shape:?}");
     if n == 1 {
         dispatch(Dots { a, b, c, add });
     } else {
-        dispatch(Product::<false> { shape, a, b, stride: n, c, add, scratch });
+        dispatch(Product::<false> { shape, a, b, stride: n, c, add, scratch: &mut scratch[0] });
     }
 }
 
 /// [`plain_at`] in SIMD.
-pub(crate) fn simd_at(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut Vec<f32>) {
+pub(crate) fn simd_at(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut [Vec<f32>; 2]) {
     let [m, k, n] = shape;
     assert_eq!((a.len(), b.len(), c.len()), (m * k, k * n, m * n), "matmul of [m, k, n] = {shape:?}");
     if n == 1 {
         // The transposed product fills the vectors: the same memory read as c^T = b^T a.
-        dispatch(Product::<false> { shape: [1, k, m], a: b, b: a, stride: m, c, add, scratch });
+        dispatch(Product::<false> { shape: [1, k, m], a: b, b: a, stride: m, c, add, scratch: &mut scratch[0] });
     } else {
-        dispatch(Product::<true> { shape, a, b, stride: n, c, add, scratch });
+        dispatch(Product::<true> { shape, a, b, stride: n, c, add, scratch: &mut scratch[0] });
     }
 }
 
 /// [`plain_bt`] in SIMD: `b` is transposed first, which costs little as long as `m` is a batch.
-pub(crate) fn simd_bt(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut Vec<f32>) {
+pub(crate) fn simd_bt(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], add: bool, scratch: &mut [Vec<f32>; 2]) {
     let [m, k, n] = shape;
     assert_eq!((a.len(), b.len(), c.len()), (m * k, k * n, m * n), "matmul of [m, k, n] = {shape:?}");
     if n == 1 {
@@ -84,8 +84,9 @@ pub(crate) fn simd_bt(shape: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32], ad
     }
     // Rows of full vectors on every machine need no further padding.
     let stride = n.next_multiple_of(16);
-    transpose(b, k, scratch, stride);
-    dispatch(Product::<false> { shape, a, b: scratch, stride, c, add, scratch: &mut Vec::new() });
+    let [transposed, scratch] = scratch;
+    transpose(b, k, transposed, stride);
+    dispatch(Product::<false> { shape, a, b: transposed, stride, c, add, scratch });
 }
 
 /// `to[cols, ..] = from[rows, cols]^T` with rows of `stride`, in blocks so that both sides stay in cache.
@@ -279,14 +280,14 @@ mod tests {
     use crate::kernel::tests::{assert_close, noise, on_every_set, wide};
 
     type Plain = fn([usize; 3], &[f64], &[f64], &mut [f64], bool);
-    type Fast = fn([usize; 3], &[f32], &[f32], &mut [f32], bool, &mut Vec<f32>);
+    type Fast = fn([usize; 3], &[f32], &[f32], &mut [f32], bool, &mut [Vec<f32>; 2]);
     const PAIRS: [(Plain, Fast); 3] = [(plain, simd), (plain_at, simd_at), (plain_bt, simd_bt)];
 
     /// Each row of tiles and each width of panels occurs, with and without a rest, for 4, 8 and 16 lanes.
     #[test]
     fn fast_equals_plain_on_all_kinds_of_shapes() {
         on_every_set(|| {
-            let mut scratch = vec![f32::NAN; 7];
+            let mut scratch = [vec![f32::NAN; 7], Vec::new()];
             for m in [0, 1, 3, 4, 8, 13, 21] {
                 for n in [0, 1, 2, 8, 16, 24, 31, 33, 48, 80, 101] {
                     for k in [0, 1, 5, 24] {
@@ -304,8 +305,8 @@ mod tests {
     /// More rows than a block, and rows that are gathered.
     #[test]
     fn fast_equals_plain_on_large_shapes() {
-        let mut scratch = Vec::new();
-        for [m, k, n] in [[70, 3000, 5], [33, 3, 530]] {
+        let mut scratch = Default::default();
+        for [m, k, n] in [[70, 3000, 5], [33, 3, 530], [40, 600, 520]] {
             let (a, b, old) = (noise(m * k, 1), noise(k * n, 2), noise(m * n, 3));
             for pair in PAIRS {
                 check([m, k, n], (&a, &b, &old), pair, true, &mut scratch);
@@ -318,7 +319,7 @@ mod tests {
         (a, b, old): (&[f32], &[f32], &[f32]),
         (plain, fast): (Plain, Fast),
         add: bool,
-        scratch: &mut Vec<f32>,
+        scratch: &mut [Vec<f32>; 2],
     ) {
         let k = shape[1];
         let (mut expected, mut got) = (wide(old), old.to_vec());
@@ -334,7 +335,7 @@ mod tests {
         on_every_set(|| {
             let (k, n) = (24, 40);
             let (a, b) = (noise(13 * k, 1), noise(k * n, 2));
-            let (mut together, mut alone, mut scratch) = (vec![0.0; 13 * n], vec![0.0; n], Vec::new());
+            let (mut together, mut alone, mut scratch) = (vec![0.0; 13 * n], vec![0.0; n], Default::default());
             simd([13, k, n], &a, &b, &mut together, false, &mut scratch);
             for (a, together) in a.chunks(k).zip(together.chunks(n)) {
                 simd([1, k, n], a, &b, &mut alone, false, &mut scratch);
@@ -349,7 +350,7 @@ mod tests {
             let (k, n) = (5, 20);
             let mut a = noise(3 * k, 1);
             a[k + 2] = f32::NAN;
-            let (b, mut c, mut scratch) = (vec![0.0; k * n], vec![1.0; 3 * n], Vec::new());
+            let (b, mut c, mut scratch) = (vec![0.0; k * n], vec![1.0; 3 * n], Default::default());
             simd([3, k, n], &a, &b, &mut c, false, &mut scratch);
             assert!(c[n..2 * n].iter().all(|c| c.is_nan()));
             assert!(c[..n].iter().chain(&c[2 * n..]).all(|&c| c == 0.0));

@@ -30,7 +30,7 @@ impl<T: Real> Tape<T> {
         let y = self.push(n, outputs, needs_grad, Op::Linear(Linear { x, w, b, act }));
         let mut scratch = std::mem::take(&mut self.scratch);
         let (before, out) = self.output(y);
-        T::matmul([n, inputs, outputs], before.of(x), before.of(w), out, false, &mut scratch.panel);
+        T::matmul([n, inputs, outputs], before.of(x), before.of(w), out, false, &mut scratch.panels);
         T::bias_act(out, b.map_or(&[], |b| before.of(b)), outputs, act);
         self.scratch = scratch;
         y
@@ -43,25 +43,19 @@ impl Linear {
         let mut scratch = std::mem::take(&mut tape.scratch);
         if self.act != Act::Identity {
             let (value, dy) = tape.result(y);
-            scratch.dz.resize(n * outputs, T::ZERO);
-            T::act_backward(value, dy, &mut scratch.dz, self.act);
+            scratch.dz.resize(scratch.dz.len().max(dy.len()), T::ZERO);
+            T::act_backward(value, dy, &mut scratch.dz[..dy.len()], self.act);
         }
+        let masked = &scratch.dz[..if self.act == Act::Identity { 0 } else { n * outputs }];
         if let Some(Flow { dy, dx, add, .. }) = self.b.and_then(|b| tape.flow(y, b)) {
-            T::column_sum(self.dz(dy, &scratch.dz), dx, add);
+            T::column_sum(self.dz(dy, masked), dx, add);
         }
         if let Some(Flow { values, dy, dx, add }) = tape.flow(y, self.w) {
-            T::matmul_at(
-                [inputs, n, outputs],
-                values.of(self.x),
-                self.dz(dy, &scratch.dz),
-                dx,
-                add,
-                &mut scratch.panel,
-            );
+            T::matmul_at([inputs, n, outputs], values.of(self.x), self.dz(dy, masked), dx, add, &mut scratch.panels);
         }
         if let Some(Flow { values, dy, dx, add }) = tape.flow(y, self.x) {
-            let dz = self.dz(dy, &scratch.dz);
-            T::matmul_bt([n, outputs, inputs], dz, values.of(self.w), dx, add, &mut scratch.panel);
+            let dz = self.dz(dy, masked);
+            T::matmul_bt([n, outputs, inputs], dz, values.of(self.w), dx, add, &mut scratch.panels);
         }
         tape.scratch = scratch;
     }
