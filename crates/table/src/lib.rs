@@ -37,6 +37,7 @@
 //! ```
 
 mod accumulator;
+mod buffer;
 mod chunks;
 mod error;
 mod gather;

@@ -1,19 +1,23 @@
 //! Rows of floats in pages that are copied on write.
 
-use bytemuck::{Pod, Zeroable};
+use crate::buffer::{Buffer, HUGE};
 use std::sync::Arc;
 
-/// One float per row and dimension, for the rows of one shard.
+/// One vector per row, for the rows of one shard.
 ///
-/// A page that was never written is not allocated; its rows hold the initial value.
-/// A clone shares the shared pages and copies the others.
+/// A page that was never written is not allocated; its rows hold the initial value. The first rows, as many as fill
+/// a huge page, lie in small pages, so that small tables stay small and their snapshots share much. The others lie
+/// in huge ones: a table so large is used all over in every period, and waiting for its page tables would cost more
+/// than small pages save.
 #[derive(Debug, Clone)]
 pub(crate) struct Plane {
     dim: usize,
     rows: usize,
     initial: f32,
-    /// Rows per page, as a power of two.
-    page_bits: u32,
+    /// Rows of a small page, as a power of two.
+    small_bits: u32,
+    /// Rows of a huge page, as a power of two.
+    huge_bits: u32,
     pages: Vec<Page>,
 }
 
@@ -22,26 +26,19 @@ enum Page {
     /// All rows hold the initial value.
     Unset,
     /// Ours alone: writing costs nothing more.
-    Owned(Vec<Line>),
+    Owned(Buffer),
     /// Shared with snapshots, until the first write takes it back or copies it.
-    Shared(Arc<Vec<Line>>),
+    Shared(Arc<Buffer>),
 }
 
-/// A cache line of floats: rows of 8 or 16 floats never straddle two.
-#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
-#[repr(C, align(64))]
-struct Line([f32; LINE]);
-
-const LINE: usize = 16;
-
-/// Size of a page, at most. Small pages let snapshots share more, large ones need fewer look-ups.
-const PAGE_BYTES: usize = 32 * 1024;
+/// Size of a small page, at most. Smaller ones let snapshots share more, but need more look-ups.
+const SMALL: usize = 32 * 1024;
 
 impl Plane {
     /// A plane without rows.
     pub(crate) fn new(dim: usize, initial: f32) -> Plane {
-        let page_bits = (PAGE_BYTES / (dim * size_of::<f32>())).max(1).ilog2();
-        Plane { dim, rows: 0, initial, page_bits, pages: Vec::new() }
+        let bits = |page: usize| (page / (dim * size_of::<f32>())).max(1).ilog2();
+        Plane { dim, rows: 0, initial, small_bits: bits(SMALL), huge_bits: bits(HUGE), pages: Vec::new() }
     }
 
     /// What rows hold before they are written.
@@ -51,33 +48,35 @@ impl Plane {
 
     /// Appends rows with the initial value.
     pub(crate) fn grow_to(&mut self, rows: usize) {
-        let (old, old_last) = (self.rows, self.pages.len().wrapping_sub(1));
         self.rows = rows;
-        self.pages.resize_with(rows.div_ceil(1 << self.page_bits), || Page::Unset);
-        if old > 0 && !matches!(self.pages[old_last], Page::Unset) {
-            let lines = self.lines_of(old_last);
-            let fill = Line([self.initial; LINE]);
-            self.owned(old_last).resize(lines, fill);
+        if rows == 0 {
+            return;
+        }
+        let last = self.pages.len().checked_sub(1);
+        self.pages.resize_with(self.locate(rows - 1).0 + 1, || Page::Unset);
+        if let Some(last) = last.filter(|&last| !matches!(self.pages[last], Page::Unset)) {
+            let (len, initial) = (self.page_rows(last) * self.dim, self.initial);
+            self.owned(last).grow(len, initial);
         }
     }
 
     /// A row; `None` where its page was never written.
     #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> Option<&[f32]> {
-        let lines = match &self.pages[row >> self.page_bits] {
-            Page::Owned(lines) => lines,
-            Page::Shared(lines) => lines,
+        let (page, from) = self.locate(row);
+        let buffer = match &self.pages[page] {
+            Page::Owned(buffer) => buffer,
+            Page::Shared(buffer) => buffer,
             Page::Unset => return None,
         };
-        let from = self.offset(row);
-        Some(&floats(lines)[from..from + self.dim])
+        Some(&buffer.floats()[from..from + self.dim])
     }
 
     /// A row to be written.
     #[inline(always)]
     pub(crate) fn row_mut(&mut self, row: usize) -> &mut [f32] {
-        let (from, dim) = (self.offset(row), self.dim);
-        &mut floats_mut(self.owned(row >> self.page_bits))[from..from + dim]
+        let ((page, from), dim) = (self.locate(row), self.dim);
+        &mut self.owned(page).floats_mut()[from..from + dim]
     }
 
     /// A plane with the same content that shares all pages; from now on both copy what they write.
@@ -88,36 +87,48 @@ impl Plane {
 
     /// Bytes of allocated pages, shared ones included.
     pub(crate) fn bytes(&self) -> usize {
-        self.pages.iter().map(|page| size_of_val(page.lines())).sum()
+        self.pages.iter().map(|page| size_of_val(page.floats())).sum()
     }
 
     /// Number of allocated pages and how many of them are the same memory in `other`.
     pub(crate) fn pages_shared_with(&self, other: &Plane) -> (usize, usize) {
-        let allocated = self.pages.iter().filter(|page| !page.lines().is_empty()).count();
+        let allocated = self.pages.iter().filter(|page| !page.floats().is_empty()).count();
         let same =
-            |(mine, theirs): &(&Page, &Page)| !mine.lines().is_empty() && std::ptr::eq(mine.lines(), theirs.lines());
+            |(mine, theirs): &(&Page, &Page)| !mine.floats().is_empty() && std::ptr::eq(mine.floats(), theirs.floats());
         (allocated, self.pages.iter().zip(&other.pages).filter(same).count())
     }
 
+    /// Page of a row, and where in it the row starts.
     #[inline(always)]
-    fn offset(&self, row: usize) -> usize {
-        (row & ((1 << self.page_bits) - 1)) * self.dim
+    fn locate(&self, row: usize) -> (usize, usize) {
+        let huge = row >> self.huge_bits;
+        let (page, bits) = match huge {
+            0 => (row >> self.small_bits, self.small_bits),
+            _ => (self.small_pages() + huge - 1, self.huge_bits),
+        };
+        (page, (row & ((1 << bits) - 1)) * self.dim)
     }
 
-    /// Lines of a page that hold rows; only the last page may have fewer than the others.
-    fn lines_of(&self, page: usize) -> usize {
-        let first = page << self.page_bits;
-        let rows = (self.rows - first).min(1 << self.page_bits);
-        (rows * self.dim).div_ceil(LINE)
+    #[inline(always)]
+    fn small_pages(&self) -> usize {
+        1 << (self.huge_bits - self.small_bits)
+    }
+
+    /// Rows that a page must have room for: all it can hold, unless it is a small one and the last.
+    fn page_rows(&self, page: usize) -> usize {
+        match page.checked_sub(self.small_pages()) {
+            Some(_) => 1 << self.huge_bits,
+            None => (self.rows - (page << self.small_bits)).min(1 << self.small_bits),
+        }
     }
 
     #[inline(always)]
-    fn owned(&mut self, page: usize) -> &mut Vec<Line> {
+    fn owned(&mut self, page: usize) -> &mut Buffer {
         if !matches!(self.pages[page], Page::Owned(_)) {
             self.own(page);
         }
         match &mut self.pages[page] {
-            Page::Owned(lines) => lines,
+            Page::Owned(buffer) => buffer,
             _ => unreachable!("it was made owned a line above"),
         }
     }
@@ -125,12 +136,12 @@ impl Plane {
     #[cold]
     #[inline(never)]
     fn own(&mut self, page: usize) {
-        let lines = match std::mem::replace(&mut self.pages[page], Page::Unset) {
-            Page::Unset => vec![Line([self.initial; LINE]); self.lines_of(page)],
-            Page::Owned(lines) => lines,
+        let buffer = match std::mem::replace(&mut self.pages[page], Page::Unset) {
+            Page::Unset => Buffer::new(self.page_rows(page) * self.dim, self.initial),
+            Page::Owned(buffer) => buffer,
             Page::Shared(shared) => Arc::unwrap_or_clone(shared),
         };
-        self.pages[page] = Page::Owned(lines);
+        self.pages[page] = Page::Owned(buffer);
     }
 }
 
@@ -138,30 +149,20 @@ impl Page {
     fn share(&mut self) -> Page {
         let shared = match std::mem::replace(self, Page::Unset) {
             Page::Unset => return Page::Unset,
-            Page::Owned(lines) => Arc::new(lines),
-            Page::Shared(lines) => lines,
+            Page::Owned(buffer) => Arc::new(buffer),
+            Page::Shared(buffer) => buffer,
         };
         *self = Page::Shared(Arc::clone(&shared));
         Page::Shared(shared)
     }
 
-    fn lines(&self) -> &[Line] {
+    fn floats(&self) -> &[f32] {
         match self {
             Page::Unset => &[],
-            Page::Owned(lines) => lines,
-            Page::Shared(lines) => lines,
+            Page::Owned(buffer) => buffer.floats(),
+            Page::Shared(buffer) => buffer.floats(),
         }
     }
-}
-
-#[inline(always)]
-fn floats(lines: &[Line]) -> &[f32] {
-    bytemuck::cast_slice(lines)
-}
-
-#[inline(always)]
-fn floats_mut(lines: &mut [Line]) -> &mut [f32] {
-    bytemuck::cast_slice_mut(lines)
 }
 
 #[cfg(test)]
@@ -176,7 +177,7 @@ mod tests {
         plane.row_mut(3000)[2] = 1.0;
         assert_eq!(plane.row(3000), Some(&[0.5, 0.5, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5][..]));
         assert_eq!(plane.row(3001), Some(&[0.5; 8][..]), "its page was written");
-        assert_eq!(plane.bytes(), PAGE_BYTES);
+        assert_eq!(plane.bytes(), SMALL);
     }
 
     #[test]
@@ -184,7 +185,7 @@ mod tests {
         for dim in [1, 3, 8, 20] {
             let mut plane = Plane::new(dim, 0.0);
             let mut rows = 0;
-            for more in [1, 1, 700, 3, 20_000] {
+            for more in [1, 1, 700, 3, 70_000, 1, 70_000] {
                 plane.grow_to(rows + more);
                 (rows..rows + more).for_each(|row| plane.row_mut(row).fill(row as f32));
                 rows += more;
@@ -200,12 +201,12 @@ mod tests {
         (0..3000).for_each(|row| plane.row_mut(row).fill(row as f32));
         let snapshot = plane.share();
         assert_eq!(plane.pages_shared_with(&snapshot), (3, 3));
-        let before = plane.pages[2].lines().as_ptr();
+        let before = plane.pages[2].floats().as_ptr();
         plane.row_mut(5).fill(-1.0);
         assert_eq!(plane.pages_shared_with(&snapshot), (3, 2));
         assert_eq!((plane.row(5).unwrap()[0], snapshot.row(5).unwrap()[0]), (-1.0, 5.0));
         drop(snapshot);
         plane.row_mut(2999).fill(-1.0);
-        assert_eq!(plane.pages[2].lines().as_ptr(), before, "nobody else had it: no copy");
+        assert_eq!(plane.pages[2].floats().as_ptr(), before, "nobody else had it: no copy");
     }
 }

@@ -45,7 +45,7 @@ impl Dense {
 /// Touches of all rhythms: most rows rarely, a few at every step, some never.
 fn ids(rows: u32, number: u64) -> Vec<u32> {
     let mut stream = Stream::new(&[number, 77]);
-    let count = if number % 50 == 0 { 25 } else { 3 };
+    let count = if number.is_multiple_of(50) { 25 } else { 3 };
     (0..count).map(|_| (stream.unit_f64().powi(3) * f64::from(rows - 10)) as u32).collect()
 }
 

@@ -103,7 +103,7 @@ proptest! {
             for row in table.grow(&keys) {
                 twin.values.insert(row, table.row(row).to_vec());
             }
-            if key % 2 == 0 {
+            if key.is_multiple_of(2) {
                 snapshots.push((table.snapshot(), table.digest()));
             }
         }

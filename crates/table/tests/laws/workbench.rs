@@ -46,7 +46,7 @@ impl Batch {
             1 => Column::Bag { spans, ids, weights: None },
             _ => Column::Bag { spans, ids, weights: Some(weights) },
         };
-        let pool = if key % 2 == 0 { Pool::Sum } else { Pool::Mean };
+        let pool = if key.is_multiple_of(2) { Pool::Sum } else { Pool::Mean };
         let grads = (0..examples * (dim + 1)).map(|_| stream.normal() as f32).collect();
         Batch { column, pool, examples, grads }
     }
