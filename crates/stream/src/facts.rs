@@ -1,6 +1,7 @@
 //! What a period holds, in numbers.
 
-use crate::rows::{Rows, is_known};
+use crate::key::is_known;
+use crate::rows::Rows;
 use hashbrown::HashSet;
 use perennial_core::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,7 @@
 
 use perennial_core::rng::hash_text;
 
-/// The key of a null id: "missing" is an id of its own.
+/// The key of a null id: "missing" is an id of its own, also as the user or the item of an example.
 ///
 /// The bytes of `missing!`; an integer id of this very value (7883959562216040225) would be taken for a null.
 pub const MISSING: u64 = u64::from_be_bytes(*b"missing!");
@@ -17,6 +17,11 @@ pub fn int_key(id: Option<i64>) -> u64 {
 #[inline]
 pub fn text_key(id: Option<&str>) -> u64 {
     id.map_or(MISSING, hash_text)
+}
+
+/// Whether a key names something.
+pub(crate) fn is_known(key: u64) -> bool {
+    key != MISSING
 }
 
 #[cfg(test)]

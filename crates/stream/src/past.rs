@@ -3,9 +3,10 @@
 use crate::catalogue::{Catalogue, Sighting};
 use crate::histories::{Histories, Positive};
 use crate::history_state::HistoryState;
+use crate::key::is_known;
 use crate::layout::Layout;
 use crate::pool::Pool;
-use crate::rows::{NEVER, Rows, is_known};
+use crate::rows::{NEVER, Rows};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 

@@ -1,7 +1,7 @@
 //! Rows of a log as keys and numbers, free of Arrow.
 
 use crate::error::{Result, StreamError};
-use crate::key::{MISSING, int_key, text_key};
+use crate::key::{int_key, text_key};
 use crate::layout::Layout;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
@@ -17,7 +17,7 @@ pub(crate) const NEVER: i64 = i64::MAX;
 pub(crate) struct Rows {
     pub(crate) event: Vec<u64>,
     pub(crate) time: Vec<i64>,
-    /// [`MISSING`] for a null; 0 where the log has no such field.
+    /// [`MISSING`](crate::MISSING) for a null; 0 where the log has no such field.
     pub(crate) user: Vec<u64>,
     pub(crate) item: Vec<u64>,
     /// 0, 1, or NaN for a null.
@@ -285,7 +285,95 @@ fn mismatch(column: &str, expected: &'static str, got: impl ToString) -> StreamE
     StreamError::Column { column: column.to_owned(), expected, got: got.to_string() }
 }
 
-/// Whether a key names something.
-pub(crate) fn is_known(key: u64) -> bool {
-    key != MISSING
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::MISSING;
+    use crate::testing::{Event, batch, busy_log, click, schema};
+    use arrow::array::{ArrayRef, Int64Array, UInt64Array};
+    use std::sync::Arc;
+
+    fn layout() -> Layout {
+        Layout::new(&schema(), None, true).unwrap()
+    }
+
+    fn read(batch: &RecordBatch) -> Result<Rows> {
+        Rows::from_batch(&layout(), 0, batch)
+    }
+
+    /// The batch with another column under this name, or with none.
+    fn with(batch: &RecordBatch, name: &str, column: Option<ArrayRef>) -> RecordBatch {
+        let fields = batch.schema();
+        let mut columns: Vec<(String, ArrayRef)> = fields
+            .fields()
+            .iter()
+            .zip(batch.columns())
+            .filter(|(field, _)| field.name() != name)
+            .map(|(field, column)| (field.name().clone(), column.clone()))
+            .collect();
+        columns.extend(column.map(|column| (name.to_owned(), column)));
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+            .unwrap()
+    }
+
+    #[test]
+    fn nulls_are_what_the_schema_says() {
+        let batch = batch(0, &[click(1, 7, "a").unlabelled()]);
+        let rows = read(&with(&batch, "user", Some(Arc::new(Int64Array::from(vec![None]))))).unwrap();
+        assert_eq!((rows.user[0], rows.observable[0]), (MISSING, NEVER));
+        assert!(rows.label[0].is_nan());
+        assert!(matches!(rows.features[0].at(0), Value::Id(MISSING)));
+        assert!(matches!(rows.features[2].at(0), Value::Bag(&[])));
+        assert!(matches!(rows.features[3].at(0), Value::Numeric(price) if price.is_nan()));
+    }
+
+    #[test]
+    fn rows_to_be_scored_need_no_label() {
+        let labelled = batch(0, &[click(1, 7, "a")]);
+        let bare = with(&with(&labelled, "click", None), "click.observable", None);
+        let rows = read(&with(&bare, "part", None)).unwrap();
+        assert!(rows.label[0].is_nan() && rows.period.is_empty());
+        assert_eq!((rows.weight[0], rows.observable[0]), (1.0, NEVER));
+    }
+
+    #[test]
+    fn a_slice_of_a_batch_reads_as_its_rows() {
+        let events = busy_log(20, 1);
+        let slice = read(&batch(0, &events).slice(5, 9)).unwrap();
+        let alone = read(&batch(5, &events[5..14])).unwrap();
+        assert_eq!(format!("{slice:?}"), format!("{alone:?}"));
+    }
+
+    #[test]
+    fn wrong_columns_are_named_with_what_was_expected() {
+        let batch = batch(0, &[click(1, 7, "a").priced(1.0)]);
+        let refused = |name: &str, column: Option<ArrayRef>, expected: &str| {
+            let error = read(&with(&batch, name, column)).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(expected), "got: {error}");
+        };
+        let floats: ArrayRef = Arc::new(arrow::array::Float32Array::from(vec![0.5]));
+        refused("price", None, "no such column");
+        refused("price", Some(floats.clone()), "expected Float64, got Float32");
+        refused("item", Some(floats.clone()), "expected Int64 or Utf8, got Float32");
+        refused("tags", Some(floats.clone()), "expected List of Int64 or Utf8, got Float32");
+        refused("time", Some(floats.clone()), "expected Timestamp(Microsecond), got Float32");
+        refused("click", Some(floats), "must be 0 or 1, got 0.5");
+        refused("event_id", Some(Arc::new(UInt64Array::from(vec![None]))), "expected no null, got 1 nulls");
+        refused("price", Some(Arc::new(arrow::array::Float64Array::from(vec![1e300]))), "does not fit 32 bits");
+    }
+
+    #[test]
+    fn the_rows_of_a_period_are_the_rows_it_was_made_of() {
+        let events: Vec<Event> = busy_log(30, 2);
+        let layout = layout();
+        let rows = read(&batch(0, &events)).unwrap();
+        let mut builder = crate::example_builder::ExampleBuilder::new(&layout);
+        let past = crate::past::Past::new(&layout, 3, None);
+        for row in 0..rows.len() {
+            builder.row(&layout, &rows, row, past.known()).unwrap();
+        }
+        let (examples, sampled) = builder.finish();
+        let again = Rows::from_examples(&layout, &examples, &sampled);
+        assert_eq!(format!("{again:?}"), format!("{:?}", Rows { period: Vec::new(), ..rows }));
+    }
 }
