@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 /// What a method scored on one period.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PeriodMetrics {
     /// Labelled rows, which the values are about.
     pub rows: u64,

@@ -221,6 +221,22 @@ mod tests {
     }
 
     #[test]
+    fn files_of_format_1_stay_readable() {
+        let results = Results::from_json(
+            r#"{"format":1,"experiment":"e","log":"l","span":{"start":3,"end":5},
+                "periods":[{"index":3,"start":0,"end":60000000,"rows":2,"positives":1,
+                            "new_user_share":null,"new_item_share":0.5}],
+                "methods":[{"name":"m","description":"d","kind":"updated","seeds":[{"seed":7,"periods":[
+                    {"period":3,"metrics":{"rows":2,"unlabelled":1,"positives":1,"values":{"auc":0.1}},
+                     "train_seconds":null,"score_seconds":0.5,"trained_rows":2,"version":null}]}]}],
+                "ceiling":null}"#,
+        )
+        .unwrap();
+        assert_eq!((results.span, results.periods[0].end), (3..5, Timestamp(60_000_000)));
+        assert_eq!(results.methods[0].seeds[0].periods[0].metrics.get("auc"), Some(0.1));
+    }
+
+    #[test]
     fn the_digest_leaves_durations_out_and_nothing_else() {
         let results = sample::marketplace();
         let mut slower = results.clone();

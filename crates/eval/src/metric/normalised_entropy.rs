@@ -19,9 +19,9 @@ pub(super) static NORMALISED_ENTROPY: Metric = Metric {
 };
 
 fn compute(rows: &Rows) -> Option<f64> {
-    let p = base_rate(rows)?;
+    let p = base_rate(rows).filter(|p| *p > 0.0 && *p < 1.0)?;
     let entropy = -(p * p.ln() + (1.0 - p) * (-p).ln_1p());
-    if p <= 0.0 || p >= 1.0 { None } else { Some(log_loss::compute(rows)? / entropy) }
+    Some(log_loss::compute(rows)? / entropy)
 }
 
 #[cfg(test)]
