@@ -41,8 +41,6 @@ pub trait Real:
     fn ln_1p(self) -> Self;
     /// Hyperbolic tangent.
     fn tanh(self) -> Self;
-    /// Square root.
-    fn sqrt(self) -> Self;
     /// Magnitude.
     fn abs(self) -> Self;
 
@@ -135,10 +133,6 @@ macro_rules! elementary {
         #[inline]
         fn tanh(self) -> $real {
             <$real>::tanh(self)
-        }
-        #[inline]
-        fn sqrt(self) -> $real {
-            <$real>::sqrt(self)
         }
         #[inline]
         fn abs(self) -> $real {

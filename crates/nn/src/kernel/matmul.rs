@@ -2,7 +2,7 @@
 //!
 //! The `f32` version keeps a tile of `c`, some rows by up to three vectors, in registers over the whole depth. Every
 //! element is summed in the order of the depth, by one accumulator: a row's result depends neither on the other rows
-//! of the batch nor on the width of the vectors (except for products with a single column, which are dot products).
+//! of the batch nor on the width of the vectors (but products with a single column are dot products, by lanes).
 //! That, no allocation and no `unsafe` are why this is not the `gemm` crate, which blocks by the size of the cache and
 //! allocates in every call. Speeds are alike (GFLOP/s on one core with AVX-512, whose own limit is about 230; `gemm`
 //! 0.19 built for release):
