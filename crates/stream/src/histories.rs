@@ -9,14 +9,17 @@ pub(crate) struct Histories {
     users: HashMap<u64, Vec<Positive>>,
 }
 
-/// A past positive.
+/// A past positive. Packed to 12 bytes from 16: histories are most of what a long preparation keeps in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(Rust, packed(4))]
 pub(crate) struct Positive {
     /// Place in the log.
     pub(crate) place: u64,
     /// Number in the catalogue.
     pub(crate) item: u32,
 }
+
+const _: () = assert!(size_of::<Positive>() == 12);
 
 impl Histories {
     pub(crate) fn new(limit: usize) -> Histories {
