@@ -5,19 +5,17 @@ use std::sync::Arc;
 
 /// One vector per row, for the rows of one shard.
 ///
-/// A page that was never written is not allocated; its rows hold the initial value. The first rows, as many as fill
-/// a huge page, lie in small pages, so that small tables stay small and their snapshots share much. The others lie
-/// in huge ones: a table so large is used all over in every period, and waiting for its page tables would cost more
-/// than small pages save.
+/// A page that was never written is not allocated; its rows hold the initial value. Pages are small at first, so that
+/// small tables stay small and their snapshots share much. A plane that outgrows a huge page moves to huge pages: a
+/// table so large is used all over in every period, and waiting for its page tables would cost more than small pages
+/// save. All pages of a plane have one size at any time, which keeps look-ups free of branches that go either way.
 #[derive(Debug, Clone)]
 pub(crate) struct Plane {
     dim: usize,
     rows: usize,
     initial: f32,
-    /// Rows of a small page, as a power of two.
-    small_bits: u32,
-    /// Rows of a huge page, as a power of two.
-    huge_bits: u32,
+    /// Rows per page, as a power of two.
+    page_bits: u32,
     pages: Vec<Page>,
 }
 
@@ -37,8 +35,7 @@ const SMALL: usize = 32 * 1024;
 impl Plane {
     /// A plane without rows.
     pub(crate) fn new(dim: usize, initial: f32) -> Plane {
-        let bits = |page: usize| (page / (dim * size_of::<f32>())).max(1).ilog2();
-        Plane { dim, rows: 0, initial, small_bits: bits(SMALL), huge_bits: bits(HUGE), pages: Vec::new() }
+        Plane { dim, rows: 0, initial, page_bits: bits_of(SMALL, dim), pages: Vec::new() }
     }
 
     /// What rows hold before they are written.
@@ -48,16 +45,36 @@ impl Plane {
 
     /// Appends rows with the initial value.
     pub(crate) fn grow_to(&mut self, rows: usize) {
-        self.rows = rows;
-        if rows == 0 {
-            return;
+        if rows > 1 << bits_of(HUGE, self.dim) {
+            self.move_to_huge_pages();
         }
+        self.rows = rows;
         let last = self.pages.len().checked_sub(1);
-        self.pages.resize_with(self.locate(rows - 1).0 + 1, || Page::Unset);
+        self.pages.resize_with(rows.div_ceil(1 << self.page_bits), || Page::Unset);
         if let Some(last) = last.filter(|&last| !matches!(self.pages[last], Page::Unset)) {
             let (len, initial) = (self.page_rows(last) * self.dim, self.initial);
             self.owned(last).grow(len, initial);
         }
+    }
+
+    /// Before it outgrows a huge page, all of a plane fits into one.
+    fn move_to_huge_pages(&mut self) {
+        let small_len = self.dim << self.page_bits;
+        let huge_bits = bits_of(HUGE, self.dim);
+        if self.page_bits == huge_bits {
+            return;
+        }
+        self.page_bits = huge_bits;
+        let small = std::mem::take(&mut self.pages);
+        if small.iter().all(|page| matches!(page, Page::Unset)) {
+            return;
+        }
+        let mut huge = Buffer::new(self.dim << huge_bits, self.initial);
+        for (page, out) in small.iter().zip(huge.floats_mut().chunks_mut(small_len)) {
+            let len = page.floats().len().min(out.len());
+            out[..len].copy_from_slice(&page.floats()[..len]);
+        }
+        self.pages.push(Page::Owned(huge));
     }
 
     /// A row; `None` where its page was never written.
@@ -101,24 +118,14 @@ impl Plane {
     /// Page of a row, and where in it the row starts.
     #[inline(always)]
     fn locate(&self, row: usize) -> (usize, usize) {
-        let huge = row >> self.huge_bits;
-        let (page, bits) = match huge {
-            0 => (row >> self.small_bits, self.small_bits),
-            _ => (self.small_pages() + huge - 1, self.huge_bits),
-        };
-        (page, (row & ((1 << bits) - 1)) * self.dim)
-    }
-
-    #[inline(always)]
-    fn small_pages(&self) -> usize {
-        1 << (self.huge_bits - self.small_bits)
+        (row >> self.page_bits, (row & ((1 << self.page_bits) - 1)) * self.dim)
     }
 
     /// Rows that a page must have room for: all it can hold, unless it is a small one and the last.
     fn page_rows(&self, page: usize) -> usize {
-        match page.checked_sub(self.small_pages()) {
-            Some(_) => 1 << self.huge_bits,
-            None => (self.rows - (page << self.small_bits)).min(1 << self.small_bits),
+        match self.page_bits == bits_of(HUGE, self.dim) {
+            true => 1 << self.page_bits,
+            false => (self.rows - (page << self.page_bits)).min(1 << self.page_bits),
         }
     }
 
@@ -143,6 +150,11 @@ impl Plane {
         };
         self.pages[page] = Page::Owned(buffer);
     }
+}
+
+/// Rows of width `dim` that fit into `bytes`, as a power of two.
+fn bits_of(bytes: usize, dim: usize) -> u32 {
+    (bytes / (dim * size_of::<f32>())).max(1).ilog2()
 }
 
 impl Page {
