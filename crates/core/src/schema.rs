@@ -494,12 +494,12 @@ impl Schema {
                 "a schema has at least one field of kind \"label\"; a log of positives only uses constant = 1".into(),
             ));
         }
-        let single: [(&str, fn(&FieldKind) -> bool); 3] = [
-            ("weight", |kind| matches!(kind, FieldKind::Weight)),
-            ("event_id", |kind| matches!(kind, FieldKind::EventId)),
-            ("period", |kind| matches!(kind, FieldKind::Period)),
+        let counts = [
+            ("weight", count(|kind| matches!(kind, FieldKind::Weight))),
+            ("event_id", count(|kind| matches!(kind, FieldKind::EventId))),
+            ("period", count(|kind| matches!(kind, FieldKind::Period))),
         ];
-        match single.iter().find(|(_, test)| count(*test) > 1) {
+        match counts.iter().find(|(_, count)| *count > 1) {
             Some((name, _)) => Err(SchemaError::Whole(format!("a schema has at most one field of kind \"{name}\""))),
             None => Ok(()),
         }

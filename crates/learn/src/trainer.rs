@@ -7,12 +7,13 @@
 use crate::{Env, LearnError, Learned};
 use perennial_core::rng::hash_text;
 use perennial_core::{Column, Encoded, Examples, Stream};
-use perennial_model::{DenseId, Objective, Params, PlainView, ViewBuffers};
-use perennial_nn::optim::{Optimiser, Rule, Step};
+use perennial_model::{Dense, DenseId, Lookup, Objective, Params, PlainView, Servable, TableId, ViewBuffers};
+use perennial_nn::optim::{Optimiser, Rule, Step, scale, sum_of_squares};
 use perennial_nn::{Tape, Workers};
 use perennial_stream::SeenPeriod;
-use perennial_table::{RowMode, Table};
+use perennial_table::{RowMode, Table, Touches};
 use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Settings of the training loop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,6 +77,11 @@ pub struct Trained {
     pub steps: u64,
     /// Mean loss over the last pass; `None` if nothing was trained on.
     pub loss: Option<f64>,
+}
+
+/// Pre-training: `blank` is trained on everything before the loop begins.
+pub fn pretrain(blank: Learned, seen: &SeenPeriod, env: &Env<'_>) -> Result<(Learned, Trained), LearnError> {
+    fit(blank, &[seen], env.training.pretrain_epochs, seen.index() as u32, env)
 }
 
 /// Trains `learned` on all examples of `periods`, shuffled together, for a number of epochs. The order of examples is
@@ -162,6 +168,8 @@ struct Shard {
     index: Vec<u32>,
     label: Vec<f32>,
     weight: Vec<f32>,
+    /// Rows that will be gathered, where they must be caught up with first.
+    touched: Touches,
     loss: f64,
 }
 
@@ -173,7 +181,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// One step on the examples `batch` of `data`. Returns the mean loss before the step and the batch's weight; a
-    /// batch of no weight moves nothing.
+    /// batch of no weight moves nothing. The loss is NaN as well if a parameter is no longer finite after the step.
     pub fn step(&mut self, learned: &mut Learned, data: &Encoded, batch: &[u32], workers: &Workers) -> (f64, f64) {
         let normaliser: f64 = batch.iter().map(|&i| f64::from(data.weight[i as usize])).sum();
         if normaliser <= 0.0 {
@@ -182,14 +190,13 @@ impl<'a> Trainer<'a> {
         learned.step += 1;
         let step = self.config.optimiser.step(learned.step, self.config.optimiser.learning_rate);
         self.split(data, batch);
-        workers.run(|| {
-            if self.config.rows == RowMode::DenseParity {
-                catch_up(&mut learned.servable.params, data, batch, &step, workers);
-            }
+        let finite = workers.run(|| {
+            self.catch_up(learned, &data.columns, workers);
             self.differentiate(learned, &data.columns, normaliser, workers);
-            self.update(&mut learned.servable.params, &step, workers);
+            self.update(&mut learned.servable.params, &step, workers)
         });
-        (self.shards.iter().map(|shard| shard.loss).sum(), normaliser)
+        let loss: f64 = self.shards.iter().map(|shard| shard.loss).sum();
+        (if finite { loss } else { f64::NAN }, normaliser)
     }
 
     /// Gives each shard its stretch of the batch.
@@ -207,6 +214,25 @@ impl<'a> Trainer<'a> {
         }
     }
 
+    /// Makes the rows of the batch see the steps they missed, in the modes in which rows miss steps.
+    fn catch_up(&mut self, learned: &mut Learned, columns: &[Column], workers: &Workers) {
+        let Servable { backbone, params, .. } = &mut learned.servable;
+        if !params.tables.iter().any(Table::needs_catch_up) {
+            return;
+        }
+        for lookup in backbone.lookups() {
+            let Lookup::Rows { table, feature, pool } = *lookup else { continue };
+            let table = &mut params.tables[table.0];
+            workers.for_each(&mut self.shards, |_, shard| {
+                table.touch(&columns[feature], &shard.index, pool, &mut shard.touched);
+            });
+            let shards = &self.shards;
+            workers.for_each(table.shards_mut(), |_, rows| {
+                shards.iter().for_each(|shard| rows.catch_up(&shard.touched));
+            });
+        }
+    }
+
     /// Forward and backward pass of every shard.
     fn differentiate(&mut self, learned: &Learned, columns: &[Column], normaliser: f64, workers: &Workers) {
         let (params, backbone) = (&learned.servable.params, &learned.servable.backbone);
@@ -219,5 +245,80 @@ impl<'a> Trainer<'a> {
             shard.loss = f64::from(shard.tape.value(loss)[0]);
             shard.tape.backward(loss);
         });
+    }
+
+    /// Sums gradients, clips them and moves parameters; whether all of them are still finite.
+    fn update(&mut self, params: &mut Params, step: &Step, workers: &Workers) -> bool {
+        self.sum_dense(params, workers);
+        self.sum_rows(&mut params.tables, workers);
+        if let Some(limit) = self.config.clip_norm {
+            self.clip(&mut params.tables, limit, workers);
+        }
+        let broken = AtomicUsize::new(0);
+        workers.for_each(&mut params.dense, |id, dense| {
+            move_dense(dense, &self.dense[id], step);
+            broken.fetch_add(usize::from(!dense.values.iter().all(|x| x.is_finite())), Ordering::Relaxed);
+        });
+        for table in &mut params.tables {
+            workers.for_each(table.shards_mut(), |_, rows| {
+                broken.fetch_add(rows.apply(step), Ordering::Relaxed);
+            });
+        }
+        broken.into_inner() == 0
+    }
+
+    /// Sums the gradient of each dense tensor over the shards, in their order.
+    fn sum_dense(&mut self, params: &Params, workers: &Workers) {
+        self.dense.resize_with(params.dense.len(), Vec::new);
+        let shards = &self.shards;
+        workers.for_each(&mut self.dense, |id, sum| {
+            sum.clear();
+            sum.resize(params.dense[id].values.len(), 0.0);
+            for shard in shards {
+                let uses = shard.view.dense.iter().filter(|(used, _)| *used == DenseId(id));
+                for (_, var) in uses {
+                    sum.iter_mut().zip(shard.tape.grad(*var)).for_each(|(sum, grad)| *sum += grad);
+                }
+            }
+        });
+    }
+
+    /// Sums the gradient of each touched row over lookups and shards, in their order.
+    fn sum_rows(&self, tables: &mut [Table], workers: &Workers) {
+        let shards = &self.shards;
+        for (id, table) in tables.iter_mut().enumerate() {
+            workers.for_each(table.shards_mut(), |_, rows| {
+                for shard in shards {
+                    for (used, touches) in shard.view.uses.iter().zip(&shard.view.touches) {
+                        if used.table == TableId(id) {
+                            rows.accumulate(touches, shard.tape.grad(used.var), used.place);
+                        }
+                    }
+                }
+            });
+        }
+    }
+
+    /// Scales all gradients so that their global norm is at most `limit`. A norm that is not finite is left as it is,
+    /// to be noticed when parameters move.
+    fn clip(&mut self, tables: &mut [Table], limit: f32, workers: &Workers) {
+        let dense: f64 = self.dense.iter().map(|grads| sum_of_squares(grads)).sum();
+        let rows: f64 = tables.iter_mut().flat_map(|table| table.shards_mut()).map(|rows| rows.sum_of_squares()).sum();
+        let norm = (dense + rows).sqrt();
+        if norm > f64::from(limit) {
+            let factor = (f64::from(limit) / norm) as f32;
+            self.dense.iter_mut().for_each(|grads| scale(grads, factor));
+            for table in tables {
+                workers.for_each(table.shards_mut(), |_, rows| rows.scale(factor));
+            }
+        }
+    }
+}
+
+fn move_dense(dense: &mut Dense, grads: &[f32], step: &Step) {
+    match &mut dense.slots[..] {
+        [] => step.update(&mut dense.values, grads, [&mut [], &mut []]),
+        [first] => step.update(&mut dense.values, grads, [first, &mut []]),
+        [first, second, ..] => step.update(&mut dense.values, grads, [first, second]),
     }
 }

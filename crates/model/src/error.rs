@@ -27,6 +27,9 @@ pub enum ModelError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// A table that cannot be.
+    #[error(transparent)]
+    Table(#[from] perennial_table::TableError),
     /// Stored bytes that do not make sense.
     #[error("{part} of the version is corrupt: {problem}")]
     Corrupt {

@@ -1,7 +1,7 @@
 //! The values of a model's parameters, with the optimiser's slots beside them.
 
 use crate::encoder::{Encoder, RESERVED_ROWS};
-use crate::{DenseId, DenseSpec, EmbeddingInit, ModelSpec, TableId, TableSpec};
+use crate::{DenseId, DenseSpec, EmbeddingInit, ModelError, ModelSpec, TableId, TableSpec};
 use perennial_core::{Digest, DigestBuilder};
 use perennial_nn::optim::Optimiser;
 use perennial_table::{Init, RowMode, Table};
@@ -34,14 +34,21 @@ pub struct Params {
 impl Params {
     /// Initial parameters for an encoder that has seen nothing: tables hold the reserved rows and those of closed
     /// vocabularies.
-    pub fn new(spec: &ModelSpec, encoder: &Encoder, optimiser: &Optimiser, mode: RowMode, seed: u64) -> Params {
+    pub fn new(
+        spec: &ModelSpec,
+        encoder: &Encoder,
+        optimiser: &Optimiser,
+        mode: RowMode,
+        seed: u64,
+    ) -> Result<Params, ModelError> {
         let dense = spec.dense.iter().map(|spec| Dense::new(spec, optimiser, seed)).collect();
         let tables = spec.tables.iter().map(|spec| {
-            let mut table = Table::new(&spec.name, spec.dim, spec.table_init(), optimiser, mode, seed);
+            let mut table = Table::new(spec.of_table(seed))?;
+            table.train_with(optimiser, mode)?;
             table.grow(encoder.vocabularies()[spec.vocab.0 as usize].keys_from(RESERVED_ROWS));
-            table
+            Ok(table)
         });
-        Params { dense, tables: tables.collect() }
+        Ok(Params { dense, tables: tables.collect::<Result<_, ModelError>>()? })
     }
 
     /// Gives rows to the keys that an encoder admitted; `admitted` is per vocabulary.
@@ -63,7 +70,8 @@ impl Params {
 
     /// Makes clones cheap: pages written so far become shared, and are copied when next written.
     pub fn share(&mut self) {
-        self.tables.iter_mut().for_each(Table::share);
+        // A snapshot shares every page; the pages stay shared when it is gone.
+        self.tables.iter_mut().for_each(|table| drop(table.snapshot()));
     }
 
     /// Digest over all values and optimiser slots, independent of how they are kept in memory.
@@ -102,13 +110,16 @@ impl Dense {
 }
 
 impl TableSpec {
-    /// The initialisation in the table's own terms.
-    pub fn table_init(&self) -> Init {
-        match self.init {
+    /// The table in its own terms.
+    fn of_table(&self, seed: u64) -> perennial_table::TableSpec {
+        let init = match self.init {
             EmbeddingInit::Zero => Init::Zero,
             EmbeddingInit::Uniform { limit } => Init::Uniform { limit },
             EmbeddingInit::Normal { std } => Init::Normal { std },
-            EmbeddingInit::GlorotUniform { rows } => Init::GlorotUniform { fan_in: u64::from(rows), fan_out: self.dim as u64 },
-        }
+            EmbeddingInit::GlorotUniform { rows } => {
+                Init::GlorotUniform { fan_in: u64::from(rows), fan_out: self.dim as u64 }
+            }
+        };
+        perennial_table::TableSpec { name: self.name.clone(), dim: self.dim, seed, init }
     }
 }

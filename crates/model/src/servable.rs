@@ -32,7 +32,7 @@ impl Servable {
         seed: u64,
     ) -> Result<Servable, ModelError> {
         let backbone = Backbone::build(config, &encoder)?;
-        let params = Params::new(backbone.spec(), &encoder, optimiser, mode, seed);
+        let params = Params::new(backbone.spec(), &encoder, optimiser, mode, seed)?;
         Ok(Servable { encoder, backbone, params })
     }
 

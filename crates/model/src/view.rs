@@ -3,7 +3,7 @@
 use crate::{DenseId, Params, TableId};
 use perennial_core::Column;
 use perennial_nn::{Real, Tape, Var};
-use perennial_table::{Pool, Touches};
+use perennial_table::{Place, Pool, Touches};
 
 /// One block of columns of an embedded input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +50,8 @@ pub struct Use {
     pub table: TableId,
     /// The embedded input `[batch, stride]`.
     pub var: Var,
-    /// Width of the embedded input.
-    pub stride: usize,
-    /// First column of this table's block.
-    pub offset: usize,
+    /// This table's block of columns.
+    pub place: Place,
 }
 
 /// What a view remembers of a forward pass, reused from step to step.
@@ -120,7 +118,7 @@ impl<'a> PlainView<'a> {
                 Lookup::Rows { table, feature, pool } => {
                     let record = if self.training { touches.next() } else { None };
                     let column = &self.columns[feature];
-                    self.params.table(table).gather(column, self.index, pool, out, stride, offset, record);
+                    self.params.table(table).gather(column, self.index, pool, out, Place { stride, offset }, record);
                 }
             }
             offset += self.width(lookup);
@@ -141,7 +139,7 @@ impl<'a> PlainView<'a> {
         let mut offset = 0;
         for lookup in lookups {
             if let Lookup::Rows { table, .. } = *lookup {
-                self.buffers.uses.push(Use { table, var, stride, offset });
+                self.buffers.uses.push(Use { table, var, place: Place { stride, offset } });
             }
             offset += self.width(lookup);
         }

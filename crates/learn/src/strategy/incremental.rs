@@ -7,5 +7,5 @@ use perennial_stream::SeenPeriod;
 
 /// Trains `learned` on `seen`.
 pub(super) fn update(learned: Learned, seen: &SeenPeriod, env: &Env<'_>) -> Result<(Learned, Trained), LearnError> {
-    fit(learned, &[seen], env.training.epochs, seen.index(), env)
+    fit(learned, &[seen], env.training.epochs, seen.index() as u32, env)
 }

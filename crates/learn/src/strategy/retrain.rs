@@ -27,9 +27,9 @@ impl Retrain {
     }
 
     pub(super) fn update(&self, seen: &SeenPeriod, env: &Env<'_>) -> Result<(Learned, Trained), LearnError> {
-        let earlier = (0..seen.index()).map(|period| env.archive.seen(period)).collect::<Result<Vec<_>, _>>()?;
+        let earlier = (0..seen.index() as u32).map(|period| env.archive.seen(period)).collect::<Result<Vec<_>, _>>()?;
         let all: Vec<&SeenPeriod> = earlier.iter().chain([seen]).collect();
         let epochs = self.epochs.unwrap_or(env.training.pretrain_epochs);
-        fit((env.blank)()?, &all, epochs, seen.index(), env)
+        fit((env.blank)()?, &all, epochs, seen.index() as u32, env)
     }
 }

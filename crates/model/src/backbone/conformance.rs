@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::encoder::{EncoderConfig, RESERVED_ROWS};
-use crate::view::{Lookup, PlainView, ViewBuffers};
+use crate::view::{PlainView, ViewBuffers};
 use crate::{DenseId, Objective, Params};
 use perennial_core::{Column, Examples, FeatureSet, Schema, Spans, Stream};
 use perennial_nn::check_gradient;
@@ -74,7 +74,7 @@ fn fixture(config: &BackboneConfig, rows: usize) -> Fixture {
     let data = examples(rows, 5);
     let mut encoder = Encoder::new(FeatureSet::of(&schema(), true), EncoderConfig::default());
     let backbone = Backbone::build(config, &encoder).unwrap();
-    let mut params = Params::new(backbone.spec(), &encoder, &Optimiser::new(Rule::ADAM, 1e-3), RowMode::Lazy, 3);
+    let mut params = Params::new(backbone.spec(), &encoder, &Optimiser::new(Rule::ADAM, 1e-3), RowMode::Lazy, 3).unwrap();
     params.grow(backbone.spec(), &encoder.observe(&[&data]));
     let columns = encoder.encode(&data).unwrap();
     Fixture { encoder, backbone, params, columns, data }
@@ -194,7 +194,7 @@ fn values(fixture: &Fixture) -> Vec<Vec<f64>> {
     let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
     let dense = fixture.params.dense.iter().map(|dense| wide(&dense.values));
     let tables = fixture.params.tables.iter().map(|table| {
-        (0..table.rows()).flat_map(|row| wide(table.row(row as u32))).collect::<Vec<_>>()
+        (0..table.rows()).flat_map(|row| wide(table.row(row))).collect::<Vec<_>>()
     });
     dense.chain(tables).collect()
 }
@@ -284,6 +284,6 @@ fn parameters_have_unique_names() {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), all, "{name}");
-        assert!(fixture.params.tables.iter().all(|table| table.rows() > RESERVED_ROWS), "{name}");
+        assert!(fixture.params.tables.iter().all(|table| table.rows() as usize > RESERVED_ROWS), "{name}");
     }
 }

@@ -99,6 +99,11 @@ impl EmbeddingMlp {
         &self.spec
     }
 
+    /// The one embedded input.
+    pub fn lookups(&self) -> &[Lookup] {
+        &self.lookups
+    }
+
     /// Logits `[batch, 1]`.
     pub fn forward<T: Real>(&self, view: &mut impl ParamView<T>, tape: &mut Tape<T>) -> Var {
         let mut x = view.embed(tape, &self.lookups);

@@ -8,7 +8,7 @@ mod embedding_mlp;
 pub use embedding_mlp::{EmbeddingMlp, EmbeddingMlpConfig, History};
 
 use crate::encoder::Encoder;
-use crate::{ModelError, ModelSpec, ParamView};
+use crate::{Lookup, ModelError, ModelSpec, ParamView};
 use perennial_nn::{Real, Tape, Var};
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,13 @@ impl Backbone {
     pub fn spec(&self) -> &ModelSpec {
         match self {
             Backbone::EmbeddingMlp(model) => model.spec(),
+        }
+    }
+
+    /// All lookups that a forward pass makes, in order.
+    pub fn lookups(&self) -> &[Lookup] {
+        match self {
+            Backbone::EmbeddingMlp(model) => model.lookups(),
         }
     }
 

@@ -168,7 +168,7 @@ impl Vocab {
 }
 
 /// The key of an id as a schema or a log writes it. An integer that is not one gets the key of its text.
-pub fn key_of_text(text: &str, id: IdType) -> u64 {
+fn key_of_text(text: &str, id: IdType) -> u64 {
     match (id, text.parse::<i64>()) {
         (IdType::Int, Ok(value)) => value as u64,
         _ => hash_text(text),

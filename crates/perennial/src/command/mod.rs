@@ -3,10 +3,7 @@
 pub mod compare;
 pub mod completions;
 pub mod demo;
-pub mod import;
 pub mod inspect;
 pub mod report;
 pub mod run;
-pub mod schema;
-pub mod score;
 pub mod versions;

@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
     let page = arguments.html.clone().unwrap_or_else(|| folder.join(files::REPORT));
     atomic_write(&page, crate::report::html(&results, baseline)?.as_bytes())
         .with_context(|| format!("cannot write {}", page.display()))?;
-    terminal.print(&if terminal.json() { results.to_json() } else { crate::report::table(&results, baseline)? });
+    terminal.print(&if terminal.json() { results.to_json() } else { crate::report::table(&results)? });
     terminal.note(&format!("report: {}", page.display()));
     Ok(())
 }

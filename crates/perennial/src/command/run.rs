@@ -41,21 +41,16 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
     }
     stop_on_interrupt();
     let outcome = run::run(&experiment, &options)?;
-    show(&experiment, &options, &outcome, terminal)
+    show(&options, &outcome, terminal)
 }
 
 /// Prints the table and where everything is.
-pub(crate) fn show(
-    experiment: &Experiment,
-    options: &RunOptions<'_>,
-    outcome: &Outcome,
-    terminal: &Terminal,
-) -> Result<()> {
+pub(crate) fn show(options: &RunOptions<'_>, outcome: &Outcome, terminal: &Terminal) -> Result<()> {
     terminal.end();
     if terminal.json() {
         terminal.print(&outcome.results.to_json());
     } else {
-        terminal.print(&crate::report::table(&outcome.results, experiment.baseline())?);
+        terminal.print(&crate::report::table(&outcome.results)?);
     }
     terminal.note(&format!("report: {}", options.out.join(run::files::REPORT).display()));
     terminal.note(&format!("digest: {}", outcome.digest));

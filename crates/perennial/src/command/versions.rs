@@ -114,7 +114,7 @@ fn list(store: &Store, terminal: &Terminal) -> Result<()> {
         return Ok(());
     }
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(["version", "aliases", "content", "objects", "bytes", "parent"]);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["version", "aliases", "content", "objects", "bytes", "parent"]);
     for (manifest, aliases) in &rows {
         let parent = manifest.lineage.parent.as_ref().map_or("", |parent| parent.as_str());
         table.add_row([

@@ -2,11 +2,11 @@
 
 use super::archive::Seen;
 use super::ledger::{Ledger, Place, Scored, Updated};
-use super::{Event, RunOptions, files, version, version_id};
+use super::{Event, RunOptions, files, scores, version, version_id};
 use crate::experiment::{Experiment, Method, PRETRAINED};
 use anyhow::{Context, Result, bail};
-use perennial_core::{Digest, DigestBuilder, FeatureSet, Schema, Timestamp};
-use perennial_data::scores::write_scores;
+use perennial_core::rng::hash_parts;
+use perennial_core::{Digest, DigestBuilder, FeatureSet, Role, Schema, Timestamp};
 use perennial_eval::evaluate;
 use perennial_learn::reference::{Constant, Popularity};
 use perennial_learn::{Env, LearnError, Learned, Trained};
@@ -14,6 +14,7 @@ use perennial_model::Encoder;
 use perennial_nn::Workers;
 use perennial_store::{DataRange, Lineage, Store, VersionId};
 use perennial_stream::{FreshPeriod, Inputs, Prepared, SeenPeriod, StreamError, Timeline};
+use std::borrow::Cow;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -161,11 +162,11 @@ fn score(shared: &Shared<'_>, place: Place<'_>, state: &mut State, workers: &Wor
     let seconds = clock.elapsed().as_secs_f64();
     let (awaiting, receipt) = scoring.finish()?;
     let outcome = awaiting.outcome();
-    let metrics = evaluate(&logits, &outcome.label, &outcome.weight, &outcome.user)?;
+    let metrics = evaluate(&logits, &outcome.label, &outcome.weight, &users(shared, &outcome.user))?;
     if shared.experiment.keep.scores {
         let folder = shared.options.out.join(files::SCORES).join(place.method).join(place.seed.to_string());
         shared.options.disk.create_folder(&folder)?;
-        let bytes = write_scores(&outcome.event, &logits)?;
+        let bytes = scores::to_parquet(&outcome.event, &logits)?;
         shared.options.disk.replace(&folder.join(format!("{:04}.parquet", place.period)), &bytes)?;
     }
     shared.options.watch.tell(Event::Scored {
@@ -176,6 +177,14 @@ fn score(shared: &Shared<'_>, place: Place<'_>, state: &mut State, workers: &Wor
     });
     shared.ledger.record_scored(place, &Scored { receipt, metrics, seconds })?;
     Ok(state.timeline.close(awaiting)?)
+}
+
+/// Keys of users as metrics want them, where 0 is nobody: an id that happens to be 0 becomes another.
+pub(super) fn users<'a>(shared: &Shared<'_>, keys: &'a [u64]) -> Cow<'a, [u64]> {
+    match shared.schema.key_of(Role::User) {
+        Some(_) if keys.contains(&0) => keys.iter().map(|&key| if key == 0 { hash_parts(&[0]) } else { key }).collect(),
+        _ => Cow::Borrowed(keys),
+    }
 }
 
 fn learn(
@@ -271,8 +280,7 @@ fn catch_up(shared: &Shared<'_>, method: &str, seed: u64, state: &mut State) -> 
 }
 
 fn fresh(shared: &Shared<'_>, period: u32) -> Result<FreshPeriod, StreamError> {
-    let index = period as usize;
-    Ok(FreshPeriod::new(index, end_of(shared, period), shared.prepared.load(index)?))
+    shared.prepared.fresh(period as usize)
 }
 
 fn end_of(shared: &Shared<'_>, period: u32) -> Timestamp {
@@ -281,9 +289,7 @@ fn end_of(shared: &Shared<'_>, period: u32) -> Timestamp {
 
 /// All of pre-training as one seen period, and what its late labels still owe.
 fn pretraining(shared: &Shared<'_>) -> Result<(SeenPeriod, Timeline)> {
-    let last = shared.periods.start - 1;
-    let parts = (0..=last as usize).map(|period| shared.prepared.load(period)).collect::<Result<Vec<_>, _>>()?;
-    Ok(SeenPeriod::pretraining(last as usize, end_of(shared, last), parts))
+    Ok(shared.prepared.pretraining(shared.periods.start as usize)?)
 }
 
 /// One period of pre-training, as far as its labels were observable when pre-training ended.

@@ -10,12 +10,13 @@ mod estimate;
 mod job;
 mod ledger;
 mod results;
+pub(crate) mod scores;
 mod version;
 mod watch;
 
 pub use estimate::{Estimate, estimate};
 pub use ledger::Ledger;
-pub use version::{load_learned, scorer_of};
+pub use version::{Scorer, load_learned, scorer_of};
 pub use watch::{Event, Watch};
 
 use crate::experiment::{Experiment, KeepVersions, Method};
@@ -25,7 +26,7 @@ use perennial_core::Digest;
 use perennial_data::log::Log;
 use perennial_eval::Results;
 use perennial_store::{Disk, Retention, RunLock, Store, VersionId};
-use perennial_stream::{Prepared, prepare};
+use perennial_stream::{Prepared, Progress, prepare};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -82,11 +83,33 @@ pub fn run(experiment: &Experiment, options: &RunOptions<'_>) -> Result<Outcome>
     let periods = scored_periods(experiment, &prepared)?;
     let store = Store::on_disk(options.out.join(files::STORE), options.disk.clone())?;
     let ledger = Ledger::new(options.out.join(files::LEDGER), options.disk.clone());
-    let shared = Shared { experiment, schema: log.schema(), prepared: &prepared, periods, store: &store, ledger: &ledger, options };
+    let shared = Shared {
+        experiment,
+        schema: log.schema(),
+        prepared: &prepared,
+        periods,
+        store: &store,
+        ledger: &ledger,
+        options,
+    };
+    announce(&shared)?;
     pretrain_all(&shared)?;
     run_all(&shared)?;
     collect_garbage(&shared)?;
     finish(&shared, &log)
+}
+
+/// Tells the onlooker how much is left to do.
+fn announce(shared: &Shared<'_>) -> Result<()> {
+    let mut left = 0;
+    for job in jobs(shared.experiment) {
+        for period in shared.periods.clone() {
+            let place = ledger::Place { method: job.contestant.name(), seed: job.seed, period };
+            left += u64::from(shared.ledger.scored(place)?.is_none());
+        }
+    }
+    shared.options.watch.tell(Event::Planned { periods: left });
+    Ok(())
 }
 
 /// Stores the resolved experiment, or refuses a folder that holds the run of another one.
@@ -105,8 +128,9 @@ fn settle_experiment(experiment: &Experiment, options: &RunOptions<'_>) -> Resul
 }
 
 fn prepare_log(experiment: &Experiment, log: &Log, options: &RunOptions<'_>) -> Result<Prepared> {
-    let progress = |done: u64, all: u64| options.watch.tell(Event::Prepared { rows: done, of: all });
-    Ok(prepare(log, &experiment.data, &options.out.join(files::PREPARED), &progress)?)
+    let mut progress =
+        |progress: Progress| options.watch.tell(Event::Prepared { rows: progress.rows, of: progress.of });
+    Ok(prepare(log, &experiment.data, &options.out.join(files::PREPARED), &mut progress)?)
 }
 
 /// Periods that are scored: after pre-training, to the last one or as many as were asked for.
@@ -192,8 +216,8 @@ fn finish(shared: &Shared<'_>, log: &Log) -> Result<Outcome> {
         shared.options.disk.replace(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
     };
     write(files::RESULTS, results.to_json().as_bytes())?;
-    write(files::TABLE, &results.to_parquet()?)?;
-    write(files::REPORT, crate::report::html(&results, shared.experiment)?.as_bytes())?;
+    write(files::TABLE, &perennial_eval::to_parquet(&results)?)?;
+    write(files::REPORT, crate::report::html(&results, shared.experiment.baseline())?.as_bytes())?;
     Ok(Outcome { digest: results.digest(), results })
 }
 

@@ -65,10 +65,10 @@ fn facts(shared: &Shared<'_>, period: u32) -> PeriodFacts {
         index: period,
         start: facts.start,
         end: facts.end,
-        rows: facts.rows,
+        rows: facts.examples(),
         positives: facts.positives,
-        new_user_share: facts.new_user_share,
-        new_item_share: facts.new_item_share,
+        new_user_share: facts.new_user_share(),
+        new_item_share: facts.new_item_share(),
     }
 }
 

@@ -1,0 +1,75 @@
+//! `perennial demo`
+
+use super::run::{all_cores, show};
+use crate::experiment::Experiment;
+use crate::run::{self, RunOptions};
+use crate::terminal::{Terminal, stop_on_interrupt};
+use anyhow::{Context, Result};
+use clap::Args;
+use perennial_store::{Disk, atomic_write};
+use perennial_world::{LOG_DIR, Marketplace, MarketplaceConfig};
+use std::path::{Path, PathBuf};
+
+/// The experiment that the demo runs; it is written beside its results, to be changed and run again.
+const EXPERIMENT: &str = include_str!("demo.toml");
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+#[command(after_help = "The marketplace is synthetic: users' tastes and items drift, a shared taste comes round every \
+                        four days, new items burst in, sparse users return after days. Its true click probabilities \
+                        are known, so the table shows how far from the best achievable score each method is.")]
+pub struct Arguments {
+    /// Folder of the run
+    #[arg(long, short, default_value = "runs/demo")]
+    out: PathBuf,
+    /// Seed of the world
+    #[arg(long, default_value_t = 1)]
+    world_seed: u64,
+    /// Threads [default: all cores]
+    #[arg(long, short)]
+    workers: Option<usize>,
+    /// A quarter of the rows, for a quick look
+    #[arg(long)]
+    small: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
+    stop_on_interrupt();
+    let experiment = prepare(arguments, terminal)?;
+    let options = RunOptions {
+        out: arguments.out.clone(),
+        workers: arguments.workers.unwrap_or_else(all_cores).max(1),
+        disk: Disk::default(),
+        watch: terminal,
+    };
+    let outcome = run::run(&experiment, &options)?;
+    show(&options, &outcome, terminal)
+}
+
+/// Writes the world and the experiment file, unless an earlier demo did.
+fn prepare(arguments: &Arguments, terminal: &Terminal) -> Result<Experiment> {
+    let folder = &arguments.out;
+    let path = folder.join("demo.toml");
+    let world = folder.join("world");
+    if !done(&world, arguments) {
+        terminal.note("drawing a marketplace whose true click probabilities are known");
+        let default = MarketplaceConfig::default();
+        let rows = if arguments.small { default.rows / 4 } else { default.rows };
+        let marketplace = Marketplace::new(MarketplaceConfig { rows, ..default }, arguments.world_seed)?;
+        marketplace.write(&world).with_context(|| format!("cannot write {}", world.display()))?;
+        atomic_write(&path, EXPERIMENT.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+        atomic_write(world.join(MARK), mark(arguments).as_bytes())?;
+    }
+    Experiment::read(&path)
+}
+
+/// Says which world lies in the folder; written last.
+const MARK: &str = "world.txt";
+
+fn mark(arguments: &Arguments) -> String {
+    format!("seed {} small {}\n", arguments.world_seed, arguments.small)
+}
+
+fn done(world: &Path, arguments: &Arguments) -> bool {
+    world.join(LOG_DIR).is_dir() && std::fs::read_to_string(world.join(MARK)).is_ok_and(|text| text == mark(arguments))
+}
