@@ -108,8 +108,8 @@ impl Table {
         mut record: impl FnMut(u32, u32, f32),
     ) {
         for (position, &example) in index.iter().enumerate() {
+            self.prefetch(column, index, position);
             let bag = Bag::of(column, example, pool);
-            self.fetch(bag.ids);
             let mut sum = [0f32; DIM];
             bag.each(
                 #[inline(always)]
@@ -137,8 +137,8 @@ impl Table {
         mut record: impl FnMut(u32, u32, f32),
     ) {
         for (position, &example) in index.iter().enumerate() {
+            self.prefetch(column, index, position);
             let bag = Bag::of(column, example, pool);
-            self.fetch(bag.ids);
             let sum = &mut out[place.start(position)..][..self.dim()];
             sum.fill(0.0);
             bag.each(
@@ -154,15 +154,29 @@ impl Table {
         }
     }
 
-    /// Brings rows into the cache by reading from each, so that their cache misses overlap.
+    /// Asks for rows some time before they are read: those of a bag together, those of single ids a batch at a time.
     #[inline(always)]
-    fn fetch(&self, ids: &[u32]) {
-        let sum: f32 = ids.iter().map(|&id| self.row(id)[0]).sum();
-        std::hint::black_box(sum);
+    fn prefetch(&self, column: &Column, index: &[u32], position: usize) {
+        let together = if matches!(column, Column::Id(_)) { 32 } else { 1 };
+        if position.is_multiple_of(together) {
+            for &example in index[position..].iter().take(together) {
+                ids_of(column, example).iter().for_each(|&id| self.prefetch_row(id));
+            }
+        }
     }
 }
 
-/// The ids of one example.
+/// The ids of one example, pads included.
+#[inline(always)]
+fn ids_of(column: &Column, example: u32) -> &[u32] {
+    match column {
+        Column::Id(ids) => std::slice::from_ref(&ids[example as usize]),
+        Column::Bag { spans, ids, .. } => &ids[spans.range(example as usize)],
+        Column::Numeric(_) => panic!("a numeric column has no rows to gather"),
+    }
+}
+
+/// The ids of one example and what they count.
 struct Bag<'a> {
     ids: &'a [u32],
     weights: Option<&'a [f32]>,
@@ -173,19 +187,14 @@ struct Bag<'a> {
 impl<'a> Bag<'a> {
     #[inline(always)]
     fn of(column: &'a Column, example: u32, pool: Pool) -> Bag<'a> {
-        match column {
-            Column::Id(ids) => Bag { ids: std::slice::from_ref(&ids[example as usize]), weights: None, share: 1.0 },
-            Column::Bag { spans, ids, weights } => {
-                let range = spans.range(example as usize);
-                let weights = weights.as_ref().map(|weights| &weights[range.clone()]);
-                let mut bag = Bag { ids: &ids[range], weights, share: 1.0 };
-                if pool == Pool::Mean {
-                    bag.share = bag.mean_share();
-                }
-                bag
+        let mut bag = Bag { ids: ids_of(column, example), weights: None, share: 1.0 };
+        if let Column::Bag { spans, weights, .. } = column {
+            bag.weights = weights.as_ref().map(|weights| &weights[spans.range(example as usize)]);
+            if pool == Pool::Mean {
+                bag.share = bag.mean_share();
             }
-            Column::Numeric(_) => panic!("a numeric column has no rows to gather"),
         }
+        bag
     }
 
     /// One over the sum of weights. Where that is zero the ids count for nothing, and are left out.

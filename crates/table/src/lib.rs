@@ -43,6 +43,7 @@ mod error;
 mod gather;
 mod init;
 mod plane;
+mod prefetch;
 mod shard;
 mod table;
 mod touches;

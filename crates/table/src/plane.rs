@@ -1,6 +1,7 @@
 //! Rows of floats in pages that are copied on write.
 
 use crate::buffer::{Buffer, HUGE};
+use crate::prefetch::prefetch;
 use std::sync::Arc;
 
 /// One vector per row, for the rows of one shard.
@@ -87,6 +88,14 @@ impl Plane {
             Page::Unset => return None,
         };
         Some(&buffer.floats()[from..from + self.dim])
+    }
+
+    /// Starts loading a row that will be needed soon.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, row: usize) {
+        if let Some(values) = self.row(row) {
+            prefetch(values);
+        }
     }
 
     /// A row to be written.

@@ -132,6 +132,15 @@ impl Table {
         self.shards[shard].values().row(slot).expect("values are written when rows are made")
     }
 
+    /// Starts loading a row that will be needed soon; no row is no harm.
+    #[inline(always)]
+    pub(crate) fn prefetch_row(&self, row: u32) {
+        if row < self.rows {
+            let (shard, place) = split(row);
+            self.shards[shard].values().prefetch(place);
+        }
+    }
+
     /// A row's values, to be written by other means than an optimiser. Panics if there is no such row, and for the
     /// pad row.
     pub fn row_mut(&mut self, row: u32) -> &mut [f32] {

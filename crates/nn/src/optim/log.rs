@@ -6,7 +6,7 @@ use super::step::{Adam, Kind, Scale, Step, power};
 /// A log of steps, by which values that saw no gradient for a while catch up with those that were updated at every
 /// step: bit for bit ([`StepLog::replay`]), or by the product of their decays ([`StepLog::shrink_since`]).
 ///
-/// It holds 32 bytes a step at most. Positions count steps since the log was made or cleared.
+/// It holds at most 70 bytes a step. Positions count steps since the log was made or cleared.
 #[derive(Debug, Clone)]
 pub struct StepLog {
     optimiser: Optimiser,
