@@ -6,8 +6,8 @@ const LINE: usize = 16;
 /// Starts loading `values` into the nearest cache and does not wait.
 ///
 /// Much of a training step is waiting for rows of large tables, and a processor looks only a few rows ahead. Prefetching
-/// them halved gather and update: batch 1024, 32 ids each, 20 million rows of 8 floats under Adam, one core of a
-/// (Sapphire Rapids): 3.9 ms with plain reads ahead of use, 2.1 ms with this.
+/// them halved gather and update: batch 1024, 32 ids each, 20 million rows of 8 floats under Adam, one core of a Xeon
+/// (Sapphire Rapids) shared with other work: 3.9 ms with plain reads ahead of use, 2.1 ms with this.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 #[expect(unsafe_code, reason = "the intrinsic takes a raw pointer; there is no safe one")]
