@@ -4,10 +4,12 @@
 //! the canonical log on disk, written once and read as a stream in order of time. Nothing here knows of models.
 
 pub mod bad_row;
+pub mod dataset;
 pub mod error;
 pub mod import;
 pub mod log;
 pub mod read;
+pub mod scores;
 
 pub use bad_row::{BadRow, Reason};
 pub use error::{Error, Result};

@@ -5,7 +5,7 @@ use crate::bad_row::Reason;
 use crate::error::Result;
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, Float64Array, GenericListArray, Int64Array, ListArray,
-    NullBufferBuilder, PrimitiveArray, StringArray, new_empty_array,
+    NullBufferBuilder, PrimitiveArray, StringArray, new_empty_array, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
@@ -44,6 +44,9 @@ pub(super) fn cast_noted(
 ) -> Result<ArrayRef> {
     if column.data_type() == to {
         return Ok(column.clone());
+    }
+    if column.data_type() == &DataType::Null {
+        return Ok(new_null_array(to, column.len())); // a null array counts its nulls as none
     }
     let done = cast(column, to).map_err(|_| verdicts.wrong_type(to, column.data_type()))?;
     if done.null_count() > column.null_count() {

@@ -11,6 +11,7 @@ mod sources;
 mod svm;
 
 pub use delimited::Delimited;
+pub(crate) use sources::natural;
 pub use sources::{SourceFile, find_sources};
 
 use crate::bad_row::Reason;

@@ -1,0 +1,144 @@
+//! Score files: what a model said of the events of a log, joined to them by event id.
+//!
+//! Parquet with the columns `event_id: UInt64` and `logit: Float32`, in any order of rows.
+
+use crate::error::{Error, Result};
+use crate::log::EVENT_ID;
+use arrow::array::{AsArray, Float32Array, RecordBatch, UInt64Array};
+use arrow::datatypes::{DataType, Field, Float32Type, Schema, SchemaRef, UInt64Type};
+use hashbrown::HashMap;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const LOGIT: &str = "logit";
+
+/// Writes a score file, which appears under its name only when it is whole.
+pub struct ScoreWriter {
+    path: PathBuf,
+    partial: PathBuf,
+    writer: ArrowWriter<File>,
+}
+
+/// The scores of a file, by event id.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Scores {
+    by_event: HashMap<u64, f32>,
+}
+
+impl ScoreWriter {
+    /// Starts the file `path`; one that is there is replaced at the end.
+    pub fn create(path: &Path) -> Result<ScoreWriter> {
+        let partial = path.with_added_extension("partial");
+        let file = File::create(&partial).map_err(Error::io(&partial))?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::LZ4_RAW)
+            .set_dictionary_enabled(false)
+            .set_created_by("perennial".to_owned())
+            .build();
+        let writer = ArrowWriter::try_new(file, columns(), Some(properties)).map_err(Error::parquet(&partial))?;
+        Ok(ScoreWriter { path: path.to_owned(), partial, writer })
+    }
+
+    /// Adds scores: `logits[i]` belongs to `events[i]`.
+    pub fn write(&mut self, events: &[u64], logits: &[f32]) -> Result<()> {
+        let batch = RecordBatch::try_new(
+            columns(),
+            vec![Arc::new(UInt64Array::from(events.to_vec())), Arc::new(Float32Array::from(logits.to_vec()))],
+        )?;
+        self.writer.write(&batch).map_err(Error::parquet(&self.partial))
+    }
+
+    /// Ends the file and gives it its name.
+    pub fn finish(self) -> Result<()> {
+        let file = self.writer.into_inner().map_err(Error::parquet(&self.partial))?;
+        file.sync_all().map_err(Error::io(&self.partial))?;
+        fs::rename(&self.partial, &self.path).map_err(Error::io(&self.path))
+    }
+}
+
+impl Scores {
+    /// Reads a score file into memory: 16 bytes an event, about. An event that is in it twice is an error.
+    pub fn read(path: &Path) -> Result<Scores> {
+        let file = File::open(path).map_err(Error::io(path))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(Error::parquet(path))?;
+        if builder.schema().fields() != columns().fields() {
+            let got = builder.schema().fields().iter().map(|field| field.to_string()).collect::<Vec<_>>().join(", ");
+            let problem = format!("{}: expected event_id: UInt64 and logit: Float32, got {got}", path.display());
+            return Err(Error::Usage(problem));
+        }
+        let mut by_event = HashMap::new();
+        for batch in builder.build().map_err(Error::parquet(path))? {
+            let batch = batch.map_err(|error| Error::parquet(path)(error.into()))?;
+            let events = batch.column(0).as_primitive::<UInt64Type>().values();
+            let logits = batch.column(1).as_primitive::<Float32Type>().values();
+            for (&event, &logit) in events.iter().zip(logits) {
+                if by_event.insert(event, logit).is_some() {
+                    return Err(Error::Usage(format!("{}: event {event} is scored twice", path.display())));
+                }
+            }
+        }
+        Ok(Scores { by_event })
+    }
+
+    /// Number of events that have a score.
+    pub fn len(&self) -> usize {
+        self.by_event.len()
+    }
+
+    /// Whether no event has a score.
+    pub fn is_empty(&self) -> bool {
+        self.by_event.is_empty()
+    }
+
+    /// The score of an event.
+    pub fn get(&self, event: u64) -> Option<f32> {
+        self.by_event.get(&event).copied()
+    }
+
+    /// The scores of the rows of a log's batch, in their order; null where an event has none.
+    pub fn join(&self, batch: &RecordBatch) -> Float32Array {
+        let events = batch.column_by_name(EVENT_ID).expect("a batch of a log has event ids");
+        events.as_primitive::<UInt64Type>().values().iter().map(|&event| self.get(event)).collect()
+    }
+}
+
+fn columns() -> SchemaRef {
+    let fields = vec![Field::new(EVENT_ID, DataType::UInt64, false), Field::new(LOGIT, DataType::Float32, false)];
+    Arc::new(Schema::new(fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_find_their_events() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("scores.parquet");
+        let mut writer = ScoreWriter::create(&path).unwrap();
+        writer.write(&[u64::MAX, 3], &[0.25, -1e-30]).unwrap();
+        writer.write(&[5], &[f32::MIN]).unwrap();
+        assert!(!path.exists(), "a file that is not whole has no name yet");
+        writer.finish().unwrap();
+        let scores = Scores::read(&path).unwrap();
+        assert_eq!((scores.len(), scores.get(u64::MAX), scores.get(4)), (3, Some(0.25), None));
+        let events: arrow::array::ArrayRef = Arc::new(UInt64Array::from(vec![5, 4, 3]));
+        let joined = scores.join(&RecordBatch::try_from_iter([("event_id", events)]).unwrap());
+        assert_eq!(joined, Float32Array::from(vec![Some(f32::MIN), None, Some(-1e-30)]));
+    }
+
+    #[test]
+    fn a_doubly_scored_event_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("scores.parquet");
+        let mut writer = ScoreWriter::create(&path).unwrap();
+        writer.write(&[7, 7], &[0.0, 1.0]).unwrap();
+        writer.finish().unwrap();
+        assert!(Scores::read(&path).unwrap_err().to_string().contains("event 7"));
+    }
+}
