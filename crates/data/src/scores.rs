@@ -33,7 +33,9 @@ pub struct Scores {
 impl ScoreWriter {
     /// Starts the file `path`; one that is there is replaced at the end.
     pub fn create(path: &Path) -> Result<ScoreWriter> {
-        let partial = path.with_added_extension("partial");
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
         let file = File::create(&partial).map_err(Error::io(&partial))?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::LZ4_RAW)

@@ -2,6 +2,8 @@
 //!
 //! Real data are found by the environment variable `PERENNIAL_DATA`, a directory; without it those tests are skipped.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type, Int64Type, TimestampMicrosecondType};
 use perennial_data::dataset::{DATASETS, Dataset, DatasetOptions};
@@ -120,7 +122,7 @@ fn real_movielens_100k() {
     assert_eq!((distinct(&rows, "user"), distinct(&rows, "item")), (943, 1682));
     assert_eq!(positives(&rows, "liked"), 55_375);
     assert_eq!(["gender", "age", "occupation"].map(|name| rows[name].null_count()), [0, 0, 0]);
-    assert!(rows["genres"].as_list::<i32>().iter().all(|genres| genres.unwrap().len() > 0));
+    assert!(rows["genres"].as_list::<i32>().iter().all(|genres| !genres.unwrap().is_empty()));
     assert!(row(&rows, 0).starts_with("1997-09-20 03:05:10"), "{}", row(&rows, 0));
 }
 

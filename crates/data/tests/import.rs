@@ -1,5 +1,7 @@
 //! Importing, as a user of the library does it: every format, every kind of bad input, and the sort.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
+
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt64Type};
 use flate2::write::GzEncoder;

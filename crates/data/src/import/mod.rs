@@ -9,6 +9,7 @@ mod sort;
 mod times;
 
 pub use side::SideTable;
+pub(crate) use times::parse_time;
 
 use crate::error::{Error, Result};
 use crate::log::{ImportNotes, LogWriter, Manifest, PartitionOptions, SourceNote};

@@ -153,7 +153,7 @@ impl Sorter {
 
     /// Rows to a spilled batch, so that one of each merged run fits into a quarter of the memory.
     fn spill_rows(&self) -> usize {
-        let row = if self.buffered_rows == 0 { 128 } else { self.buffered_bytes / self.buffered_rows + 1 };
+        let row = self.buffered_bytes.checked_div(self.buffered_rows).unwrap_or(128) + 1;
         (self.memory / 4 / FAN_IN / row).clamp(64, MERGED)
     }
 }

@@ -87,20 +87,21 @@ impl TimeReader {
             {
                 return Ok(*time);
             }
-            let time = self.parse(cell, format).ok_or(Reason::BadTime)?;
+            let time = parse_time(cell, format, &self.zone).ok_or(Reason::BadTime)?;
             last = Some((cell.to_vec(), time));
             Ok(time)
         })
     }
+}
 
-    fn parse(&self, cell: &[u8], format: &str) -> Option<i64> {
-        let parsed = jiff::fmt::strtime::parse(format, cell).ok()?;
-        let time = match parsed.offset() {
-            Some(_) => parsed.to_timestamp().ok()?,
-            None => self.zone.to_timestamp(parsed.to_datetime().ok()?).ok()?,
-        };
-        Some(time.as_microsecond())
-    }
+/// Reads a time in a `strptime` format; one without an offset is in `zone`.
+pub(crate) fn parse_time(cell: &[u8], format: &str, zone: &TimeZone) -> Option<i64> {
+    let parsed = jiff::fmt::strtime::parse(format, cell).ok()?;
+    let time = match parsed.offset() {
+        Some(_) => parsed.to_timestamp().ok()?,
+        None => zone.to_timestamp(parsed.to_datetime().ok()?).ok()?,
+    };
+    Some(time.as_microsecond())
 }
 
 /// Integers, and decimals such as seconds with a fraction.

@@ -107,7 +107,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let hour = 3_600_000_000;
         let times = vec![-1, 0, 5, hour - 1, hour, 3 * hour];
-        let manifest = write(dir.path(), Cut::Span(Span(hour)), &[times.clone()]);
+        let manifest = write(dir.path(), Cut::Span(Span(hour)), std::slice::from_ref(&times));
         assert_eq!(manifest.parts.iter().map(|part| part.rows).collect::<Vec<_>>(), [1, 3, 1, 1]);
         assert_eq!(manifest.parts[2].file, "part-19700101T010000Z-00002.parquet");
         assert_eq!(read_times(&Log::open(dir.path()).unwrap()), times);

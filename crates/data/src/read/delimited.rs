@@ -46,6 +46,7 @@ pub(crate) struct Reader {
     quote: Option<u8>,
     /// For each column of the file, where it goes among the wanted ones.
     slots: Vec<Option<usize>>,
+    names: Vec<String>,
     columns: Vec<Option<TextColumn>>,
     rows: RowLog,
     fields: Fields,
@@ -89,6 +90,7 @@ impl Reader {
             delimiter: how.delimiter.as_bytes().to_vec(),
             quote: how.quote,
             slots: Vec::new(),
+            names: Vec::new(),
             columns: Vec::new(),
             rows: RowLog::default(),
             fields: Fields::default(),
@@ -111,7 +113,12 @@ impl Reader {
             }
             reader.columns.push(present.then(TextColumn::new));
         }
+        reader.names = names;
         Ok(reader)
+    }
+
+    pub(crate) fn into_names(self) -> Vec<String> {
+        self.names
     }
 
     fn read_header(&mut self) -> Result<Option<Vec<String>>> {

@@ -44,6 +44,12 @@ impl Reader {
         })
     }
 
+    /// Names of the columns in the first chunk.
+    pub(crate) fn into_names(mut self) -> Result<Vec<String>> {
+        self.next_chunk()?;
+        Ok(self.seen.into_iter().collect())
+    }
+
     fn push_row(&mut self, len: usize) {
         let (line, record) = (self.lines.line(), self.lines.record(len));
         if record.iter().all(u8::is_ascii_whitespace) {

@@ -130,6 +130,21 @@ impl Format {
     }
 }
 
+impl Format {
+    /// The names of the columns of a file; of JSON lines those of the first rows.
+    pub fn column_names(&self, file: &Path) -> Result<Vec<String>> {
+        let options = ReadOptions::default();
+        match self {
+            Format::Delimited(how) => {
+                delimited::Reader::open(file, how, &[], &options).map(delimited::Reader::into_names)
+            }
+            Format::JsonLines => json_lines::Reader::open(file, &[], &options)?.into_names(),
+            Format::Svm => Ok(vec!["label".to_owned(), "features".to_owned()]),
+            Format::Parquet => parquet_file::names(file),
+        }
+    }
+}
+
 /// Texts of one column, end to end.
 #[derive(Debug)]
 pub(crate) struct TextColumn {

@@ -49,6 +49,13 @@ impl Reader {
     }
 }
 
+/// Names of the columns of a file.
+pub(crate) fn names(file: &Path) -> Result<Vec<String>> {
+    let source = File::open(file).map_err(Error::io(file))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(source).map_err(Error::parquet(file))?;
+    Ok(builder.schema().fields().iter().map(|field| field.name().clone()).collect())
+}
+
 impl ReadChunks for Reader {
     fn next_chunk(&mut self) -> Result<Option<Chunk>> {
         let Some(batch) = self.reader.next() else { return Ok(None) };

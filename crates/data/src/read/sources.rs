@@ -58,7 +58,10 @@ fn find(place: &Path) -> Result<Vec<SourceFile>> {
     let bad_pattern = |error: &dyn std::fmt::Display| Error::Usage(format!("{pattern}: not a pattern: {error}"));
     let mut files = Vec::new();
     for path in glob::glob(&pattern).map_err(|error| bad_pattern(&error))? {
-        let path = path.map_err(|error| Error::io(&error.path().to_owned())(error.into()))?;
+        let path = path.map_err(|error| {
+            let place = error.path().to_owned();
+            Error::io(&place)(error.into())
+        })?;
         if path.is_file() {
             files.push(path);
         }
