@@ -32,12 +32,18 @@ struct Output {
 enum Command {
     /// Run several update strategies on a synthetic marketplace and write a report
     Demo(command::demo::Arguments),
+    /// Turn log files of any supported format into a canonical log
+    Import(command::import::Arguments),
+    /// Show the built-in schemas, or propose one for a file
+    Schema(command::schema::Arguments),
     /// Run an experiment file: pre-train, then score and update period by period; resumes by itself
     Run(command::run::Arguments),
     /// Print a finished run's table and write its report again
     Report(command::report::Arguments),
     /// Test two runs, or two methods of one, against each other
     Compare(command::compare::Arguments),
+    /// Score a file of rows with a stored version
+    Score(command::score::Arguments),
     /// Show what is in a log or a version
     Inspect(command::inspect::Arguments),
     /// List, compare, verify, alias and collect the versions of a run
@@ -69,9 +75,12 @@ pub fn main(cli: Cli) -> ExitCode {
     let terminal = Terminal::new(mode);
     let outcome = match &cli.command {
         Command::Demo(arguments) => command::demo::run(arguments, &terminal),
+        Command::Import(arguments) => command::import::run(arguments, &terminal),
+        Command::Schema(arguments) => command::schema::run(arguments, &terminal),
         Command::Run(arguments) => command::run::run(arguments, &terminal),
         Command::Report(arguments) => command::report::run(arguments, &terminal),
         Command::Compare(arguments) => command::compare::run(arguments, &terminal),
+        Command::Score(arguments) => command::score::run(arguments, &terminal),
         Command::Inspect(arguments) => command::inspect::run(arguments, &terminal),
         Command::Versions(arguments) => command::versions::run(arguments, &terminal),
         Command::Completions { shell } => command::completions::run(*shell),

@@ -1,9 +1,12 @@
 //! The subcommands, one file each: arguments on top, what they do below.
 
-pub mod compare;
-pub mod completions;
-pub mod demo;
-pub mod inspect;
-pub mod report;
-pub mod run;
-pub mod versions;
+pub(crate) mod compare;
+pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod import;
+pub(crate) mod inspect;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod schema;
+pub(crate) mod score;
+pub(crate) mod versions;

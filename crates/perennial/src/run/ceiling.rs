@@ -1,9 +1,9 @@
 //! The best that any method could score, where a synthetic world knows the truth.
 
 use super::job::{Shared, users};
-use super::scores;
 use anyhow::{Result, bail};
 use perennial_data::log::Log;
+use perennial_data::scores::Scores;
 use perennial_eval::{PeriodScore, evaluate};
 
 /// Metrics of the true logits per scored period, if `truth.parquet` lies beside the log.
@@ -12,14 +12,14 @@ pub(super) fn of(shared: &Shared<'_>, log: &Log) -> Result<Option<Vec<PeriodScor
     if !path.exists() {
         return Ok(None);
     }
-    let truth = scores::read(&path)?;
+    let truth = Scores::read(&path)?;
     let mut ceiling = Vec::new();
     for period in shared.periods.clone() {
         let examples = shared.prepared.load(period as usize)?;
         let mut logits = Vec::with_capacity(examples.len());
         for event in &examples.event {
-            match truth.get(event) {
-                Some(logit) => logits.push(*logit),
+            match truth.get(*event) {
+                Some(logit) => logits.push(logit),
                 None => bail!("{} lacks event {event}: it is of another log", path.display()),
             }
         }

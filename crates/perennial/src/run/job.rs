@@ -2,11 +2,12 @@
 
 use super::archive::Seen;
 use super::ledger::{Ledger, Place, Scored, Updated};
-use super::{Event, RunOptions, files, scores, version, version_id};
+use super::{Event, RunOptions, files, version, version_id};
 use crate::experiment::{Experiment, Method, PRETRAINED};
 use anyhow::{Context, Result, bail};
 use perennial_core::rng::hash_parts;
 use perennial_core::{Digest, DigestBuilder, FeatureSet, Role, Schema, Timestamp};
+use perennial_data::scores::ScoreWriter;
 use perennial_eval::evaluate;
 use perennial_learn::reference::{Constant, Popularity};
 use perennial_learn::{Env, LearnError, Learned, Trained};
@@ -166,8 +167,9 @@ fn score(shared: &Shared<'_>, place: Place<'_>, state: &mut State, workers: &Wor
     if shared.experiment.keep.scores {
         let folder = shared.options.out.join(files::SCORES).join(place.method).join(place.seed.to_string());
         shared.options.disk.create_folder(&folder)?;
-        let bytes = scores::to_parquet(&outcome.event, &logits)?;
-        shared.options.disk.replace(&folder.join(format!("{:04}.parquet", place.period)), &bytes)?;
+        let mut writer = ScoreWriter::create(&folder.join(format!("{:04}.parquet", place.period)))?;
+        writer.write(&outcome.event, &logits)?;
+        writer.finish()?;
     }
     shared.options.watch.tell(Event::Scored {
         method: place.method,

@@ -10,7 +10,6 @@ mod estimate;
 mod job;
 mod ledger;
 mod results;
-pub(crate) mod scores;
 mod version;
 mod watch;
 

@@ -1,0 +1,93 @@
+//! `perennial score RUN VERSION ROWS --out SCORES.parquet`
+
+use super::import::show_progress;
+use super::versions;
+use crate::run::{Scorer, scorer_of};
+use crate::terminal::Terminal;
+use anyhow::{Context, Result};
+use arrow::array::AsArray;
+use arrow::datatypes::UInt64Type;
+use clap::Args;
+use perennial_core::{FieldKind, Schema};
+use perennial_data::scores::ScoreWriter;
+use perennial_data::{ImportOptions, Log, import};
+use perennial_nn::Workers;
+use std::path::{Path, PathBuf};
+
+/// Arguments of `score`.
+#[derive(Debug, Args)]
+#[command(after_help = "Rows are read by the schema stored in the version; labels may be missing. Histories are those that \
+                        the version has; labels among the rows change nothing. The result has a row per input row: \
+                        event_id (the file's own, or a hash of file name and row) and logit, in order of time.")]
+pub struct Arguments {
+    /// Folder of the run
+    run: PathBuf,
+    /// The version or alias, such as incremental/1/0012, incremental/1 (its last) or live
+    version: String,
+    /// A canonical log, or files in any format that `import` takes
+    #[arg(required = true)]
+    rows: Vec<PathBuf>,
+    /// Where to write event ids and logits
+    #[arg(long, short)]
+    out: PathBuf,
+    /// Threads [default: all cores]
+    #[arg(long, short)]
+    workers: Option<usize>,
+}
+
+pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
+    let store = versions::open(&arguments.run)?;
+    let id = versions::find(&store, &arguments.version)?;
+    let scorer = scorer_of(&store, &id)?;
+    let workers = Workers::new(arguments.workers.unwrap_or_else(super::run::all_cores));
+    let rows = match arguments.rows.as_slice() {
+        [folder] if folder.join("manifest.json").is_file() => score_log(&scorer, &Log::open(folder)?, &workers, arguments)?,
+        files => {
+            let folder = folder_of(&arguments.out);
+            let staging = tempfile::tempdir_in(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
+            let log = read_rows(&scorer.schema, files, &staging.path().join("log"), terminal)?;
+            score_log(&scorer, &log, &workers, arguments)?
+        }
+    };
+    terminal.end();
+    let content = scorer.content;
+    terminal.print(&match terminal.json() {
+        true => serde_json::json!({ "version": id.as_str(), "content": content, "rows": rows }).to_string(),
+        false => format!("{rows} rows scored by {id} ({}) into {}", content.short(), arguments.out.display()),
+    });
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Brings rows into the form of a log, with labels left out where there are none.
+fn read_rows(schema: &Schema, files: &[PathBuf], folder: &Path, terminal: &Terminal) -> Result<Log> {
+    let mut schema = schema.clone();
+    for field in &mut schema.fields {
+        field.optional |= matches!(field.kind, FieldKind::Label { .. } | FieldKind::Weight | FieldKind::EventId);
+    }
+    let options = ImportOptions::new(files.to_vec(), schema, folder.to_owned());
+    let summary = import(&options, &show_progress(terminal))?;
+    for (reason, count) in &summary.manifest.notes.bad_rows {
+        terminal.note(&format!("{count} rows could not be scored: {reason}"));
+    }
+    Ok(Log::open(folder)?)
+}
+
+fn score_log(scorer: &Scorer, log: &Log, workers: &Workers, arguments: &Arguments) -> Result<u64> {
+    let mut writer = ScoreWriter::create(&arguments.out)?;
+    let mut rows = 0;
+    for batch in log.batches() {
+        let batch = batch?;
+        let label = scorer.experiment.data.label.as_deref();
+        let examples = scorer.histories.examples(&scorer.schema, label, &batch)?;
+        let logits = scorer.servable.score(&examples.keys, &examples.columns, examples.len(), workers)?;
+        let events = batch.column_by_name("event_id").context("a log has event ids")?.as_primitive::<UInt64Type>();
+        writer.write(events.values(), &logits)?;
+        rows += logits.len() as u64;
+    }
+    writer.finish()?;
+    Ok(rows)
+}
