@@ -174,7 +174,7 @@ impl Profile {
             // 1973 in the unit at hand: smaller numbers are counts, or hours, or anything.
             let units = [(1e17, "ns"), (1e14, "us"), (1e11, "ms"), (1e8, "s")];
             let (_, unit) = units.into_iter().find(|(least, _)| self.smallest >= *least)?;
-            let named = self.has_word(&["time", "timestamp", "ts", "date", "when", "at"]);
+            let named = self.has_word(&["time", "timestamp", "t", "ts", "date", "when", "at"]);
             return named.then(|| {
                 (format!("unit = \"{unit}\""), format!("values from {:.0} are times in this unit", self.smallest))
             });

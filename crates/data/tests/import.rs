@@ -223,7 +223,7 @@ fn the_log_does_not_depend_on_memory_or_threads() {
     expected.sort_by_key(|&row| times[row]); // stable
     assert_eq!(users, expected.into_iter().map(|row| Some(row as i64)).collect::<Vec<_>>());
 
-    // 64 kB spill after every chunk or two; 200 bytes make more runs than are merged at once.
+    // Chunks of this log take more than 64 kB, so that each of them is spilled.
     for (memory, threads) in [(1 << 30, 1), (64 << 10, 2), (1 << 20, 3)] {
         (options.memory, options.threads) = (memory, threads);
         assert_eq!(import(&options, &|_| {}).unwrap().manifest, whole, "memory {memory}, threads {threads}");

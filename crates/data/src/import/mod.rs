@@ -114,7 +114,32 @@ pub struct ImportSummary {
 /// Imports files into a log. The files are not changed; on any error no log is left behind. The bytes of the log
 /// depend on the files and the schema, not on memory or threads.
 ///
-/// `progress` is called on the calling thread, once per chunk of rows.
+/// `progress` is called on the calling thread, once per chunk of rows. A process that is killed leaves `.partial/` in the
+/// directory, which the next import into it clears away.
+///
+/// ```
+/// use perennial_core::Schema;
+/// use perennial_data::{ImportOptions, Log, import};
+///
+/// let dir = tempfile::tempdir()?;
+/// let file = dir.path().join("clicks.csv");
+/// std::fs::write(&file, "user,item,clicked,at\n7,a,1,1506826829\n8,b,0,1506826828\n")?;
+/// let schema = Schema::parse(
+///     r#"
+///     name = "clicks"
+///     field = [
+///       { name = "user", kind = "id", role = "user", id = "int" },
+///       { name = "item", kind = "id", role = "item" },
+///       { name = "clicked", kind = "label" },
+///       { name = "at", kind = "timestamp", unit = "s" },
+///     ]"#,
+/// )?;
+/// let out = dir.path().join("log");
+/// let summary = import(&ImportOptions::new(vec![file], schema, out.clone()), &|_| {})?;
+/// assert_eq!(summary.manifest.rows, 2);
+/// assert_eq!(Log::open(&out)?.batches().count(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn import(options: &ImportOptions, progress: &dyn Fn(Progress)) -> Result<ImportSummary> {
     if !(0.0..=1.0).contains(&options.max_bad) {
         return Err(Error::Usage(format!("--max-bad: expected a share from 0 to 1, got {}", options.max_bad)));

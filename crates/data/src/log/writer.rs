@@ -258,7 +258,9 @@ fn part_name(first: Timestamp, number: usize) -> String {
     format!("part-{start}-{number:05}.parquet")
 }
 
-/// How parts are encoded; SPEED.md has the measurements.
+/// How parts are encoded. LZ4 is for the many reads: on the log of `examples/import_speed` parts take 30 bytes a row
+/// without compression, 25 with LZ4 or Snappy and 23 with zstd 1, and importing Parquet costs 0.31, 0.32, 0.34 and
+/// 0.37 microseconds of processor a row.
 fn properties(columns: &SchemaRef) -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::LZ4_RAW)

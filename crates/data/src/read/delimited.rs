@@ -330,6 +330,19 @@ mod tests {
         check(&csv, "\"a\",\"b\"\n1,2", &[&["1", "2"]]);
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+        #[test]
+        fn quoted_rows_read_back(rows in proptest::collection::vec(["[a\",\n\r]{0,8}", "[b\", ]{0,8}"], 0..20)) {
+            let quoted = |cell: &String| format!("\"{}\"", cell.replace('"', "\"\""));
+            let line = |row: &[String; 2]| format!("{},{}\r\n", quoted(&row[0]), quoted(&row[1]));
+            let text = format!("a,b\n{}", rows.iter().map(line).collect::<String>());
+            let (found, refused) = read(&Delimited::csv(), text.as_bytes(), &["a", "b"]);
+            proptest::prop_assert_eq!(found, rows.iter().map(|row| row.to_vec()).collect::<Vec<_>>());
+            proptest::prop_assert_eq!(refused, []);
+        }
+    }
+
     #[test]
     fn delimiters_may_be_wide() {
         check(&Delimited::plain("::", &["a", "b"]), "1::x:y\n2::\"q\n", &[&["1", "x:y"], &["2", "\"q"]]);
