@@ -15,7 +15,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::util::display::array_value_to_string;
 use perennial_core::rng::{hash_parts, hash_text};
-use perennial_core::{Field, FieldKind, Role, Schema};
+use perennial_core::{Field, FieldKind, IdType, Role, Schema};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -81,123 +81,17 @@ impl Converter {
     }
 
     pub(crate) fn convert(&self, chunk: &Chunk, origin: &Origin) -> Result<Converted> {
+        let source = Source { converter: self, chunk, origin };
         let mut verdicts = Verdicts::new(&origin.name);
-        let times = self.times(chunk, origin, &mut verdicts)?;
-        let mut columns: Vec<ArrayRef> = vec![self.event_ids(chunk, origin, &mut verdicts)?, Arc::new(times.clone())];
+        let times = source.times(&mut verdicts)?;
+        let mut columns: Vec<ArrayRef> = vec![source.event_ids(&mut verdicts)?, Arc::new(times.clone())];
         for field in &self.schema.fields {
             verdicts.column = field.column.clone();
-            self.push_field(field, chunk, origin, &times, &mut columns, &mut verdicts)?;
+            columns.extend(source.field(field, &times, &mut verdicts)?);
         }
         let rows = (chunk.ordinals.len() + chunk.refused.len()) as u64;
         let batch = self.keep_good(columns, &verdicts)?;
         Ok(Converted { batch, bad: verdicts.into_bad_rows(chunk), rows })
-    }
-
-    fn times(&self, chunk: &Chunk, origin: &Origin, verdicts: &mut Verdicts) -> Result<Times> {
-        let field = self.schema.timestamp();
-        verdicts.column = field.column.clone();
-        let source = self.column(&field.column, chunk, origin)?;
-        let times = self.time.read(&source, verdicts)?;
-        verdicts.refuse_nulls(&times, Reason::BadTime, &source);
-        Ok(times)
-    }
-
-    /// The declared ids, or hashes of the file's name and the row's ordinal in it.
-    fn event_ids(&self, chunk: &Chunk, origin: &Origin, verdicts: &mut Verdicts) -> Result<ArrayRef> {
-        match self.schema.fields.iter().find(|field| matches!(field.kind, FieldKind::EventId)) {
-            Some(field) => {
-                verdicts.column = field.column.clone();
-                let source = self.column(&field.column, chunk, origin)?;
-                let ids = cells::unsigned(&source, verdicts)?;
-                verdicts.refuse_nulls(&ids, Reason::MissingEventId, &source);
-                Ok(Arc::new(ids))
-            }
-            None => {
-                let file = hash_text(&origin.name);
-                let ids = chunk.ordinals.iter().map(|&ordinal| hash_parts(&[file, ordinal]));
-                Ok(Arc::new(UInt64Array::from_iter_values(ids)))
-            }
-        }
-    }
-
-    fn push_field(
-        &self,
-        field: &Field,
-        chunk: &Chunk,
-        origin: &Origin,
-        times: &Times,
-        columns: &mut Vec<ArrayRef>,
-        verdicts: &mut Verdicts,
-    ) -> Result<()> {
-        let source = || self.column(&field.column, chunk, origin);
-        match &field.kind {
-            FieldKind::Timestamp { .. } | FieldKind::EventId => {}
-            FieldKind::Id { id, .. } => {
-                let source = source()?;
-                let ids: ArrayRef = match id {
-                    perennial_core::IdType::Int => Arc::new(cells::integers(&source, verdicts)?),
-                    perennial_core::IdType::Text => Arc::new(cells::texts(&source, verdicts)?),
-                };
-                if is_required_key(field) {
-                    let reason = if field.role == Role::User { Reason::MissingUser } else { Reason::MissingItem };
-                    verdicts.refuse_nulls(&ids, reason, &source);
-                }
-                columns.push(ids);
-            }
-            FieldKind::Ids { id, separator, .. } | FieldKind::Sequence { id, separator, .. } => {
-                columns.push(Arc::new(cells::lists(&source()?, *id, separator, verdicts)?));
-            }
-            FieldKind::Numeric => columns.push(Arc::new(cells::numbers(&source()?, verdicts)?)),
-            FieldKind::Weight => columns.push(Arc::new(weights(&source()?, verdicts)?)),
-            FieldKind::Period => columns.push(Arc::new(periods(&source()?, verdicts)?)),
-            FieldKind::Label { at_least, constant, observed_at } => {
-                let values = match constant {
-                    Some(value) => Float32Array::from_value(*value as f32, chunk.ordinals.len()),
-                    None => labels(&source()?, *at_least, verdicts)?,
-                };
-                let seen = match observed_at {
-                    None => times.clone(),
-                    Some(name) => {
-                        verdicts.column = name.clone();
-                        let source = self.column(name, chunk, origin)?;
-                        self.observed(&source, times, verdicts)?
-                    }
-                };
-                let (values, seen) = both_or_neither(values, seen)?;
-                columns.extend([values, seen]);
-            }
-        }
-        Ok(())
-    }
-
-    fn observed(&self, source: &ArrayRef, times: &Times, verdicts: &mut Verdicts) -> Result<Times> {
-        let seen = self.time.read(source, verdicts)?;
-        (0..seen.len())
-            .filter(|&row| seen.is_valid(row) && times.is_valid(row) && seen.value(row) < times.value(row))
-            .for_each(|row| verdicts.note(row, Reason::ObservedTooEarly, source));
-        Ok(seen)
-    }
-
-    /// The source's column of this name.
-    fn column(&self, name: &str, chunk: &Chunk, origin: &Origin) -> Result<ArrayRef> {
-        match name {
-            "@row" => {
-                let ordinal = |&row: &u64| (origin.rows_before + row) as i64;
-                return Ok(Arc::new(Int64Array::from_iter_values(chunk.ordinals.iter().map(ordinal))));
-            }
-            "@file" => return Ok(Arc::new(Int64Array::from_value(origin.ordinal as i64, chunk.ordinals.len()))),
-            _ => {}
-        }
-        if let Some(side) = self.sides.iter().find(|side| side.names.iter().any(|own| own == name)) {
-            let place = side.names.iter().position(|own| own == name).expect("just found");
-            return side.lookup(&self.read_column(&side.key, chunk), place);
-        }
-        cells::normalised(&self.read_column(name, chunk))
-    }
-
-    fn read_column(&self, name: &str, chunk: &Chunk) -> ArrayRef {
-        let place = self.wanted.iter().position(|want| want.name == name);
-        chunk.columns[place.expect("every column of the schema is wanted")].clone()
     }
 
     fn keep_good(&self, columns: Vec<ArrayRef>, verdicts: &Verdicts) -> Result<RecordBatch> {
@@ -210,6 +104,100 @@ impl Converter {
         let loose = arrow::datatypes::Schema::new(loose.collect::<Vec<_>>());
         let kept = filter_record_batch(&RecordBatch::try_new(Arc::new(loose), columns)?, &good)?;
         Ok(RecordBatch::try_new(self.columns.clone(), kept.columns().to_vec())?)
+    }
+}
+
+/// A chunk with where it comes from.
+struct Source<'a> {
+    converter: &'a Converter,
+    chunk: &'a Chunk,
+    origin: &'a Origin,
+}
+
+impl Source<'_> {
+    fn times(&self, verdicts: &mut Verdicts) -> Result<Times> {
+        let field = self.converter.schema.timestamp();
+        verdicts.column = field.column.clone();
+        let cells = self.column(&field.column)?;
+        let times = self.converter.time.read(&cells, verdicts)?;
+        verdicts.refuse_nulls(&times, Reason::BadTime, &cells);
+        Ok(times)
+    }
+
+    /// The declared ids, or hashes of the file's name and the row's ordinal in it.
+    fn event_ids(&self, verdicts: &mut Verdicts) -> Result<ArrayRef> {
+        let mut fields = self.converter.schema.fields.iter();
+        let Some(field) = fields.find(|field| matches!(field.kind, FieldKind::EventId)) else {
+            let file = hash_text(&self.origin.name);
+            let ids = self.chunk.ordinals.iter().map(|&ordinal| hash_parts(&[file, ordinal]));
+            return Ok(Arc::new(UInt64Array::from_iter_values(ids)));
+        };
+        verdicts.column = field.column.clone();
+        let cells = self.column(&field.column)?;
+        let ids = cells::unsigned(&cells, verdicts)?;
+        verdicts.refuse_nulls(&ids, Reason::MissingEventId, &cells);
+        Ok(Arc::new(ids))
+    }
+
+    /// The columns of the log that a field becomes.
+    fn field(&self, field: &Field, times: &Times, verdicts: &mut Verdicts) -> Result<Vec<ArrayRef>> {
+        let cells = || self.column(&field.column);
+        let column: ArrayRef = match &field.kind {
+            FieldKind::Timestamp { .. } | FieldKind::EventId => return Ok(Vec::new()),
+            FieldKind::Label { .. } => return self.label(field, times, verdicts),
+            FieldKind::Id { id, .. } => ids(field, *id, &cells()?, verdicts)?,
+            FieldKind::Ids { id, separator, .. } | FieldKind::Sequence { id, separator, .. } => {
+                Arc::new(cells::lists(&cells()?, *id, separator, verdicts)?)
+            }
+            FieldKind::Numeric => Arc::new(cells::numbers(&cells()?, verdicts)?),
+            FieldKind::Weight => Arc::new(weights(&cells()?, verdicts)?),
+            FieldKind::Period => Arc::new(periods(&cells()?, verdicts)?),
+        };
+        Ok(vec![column])
+    }
+
+    /// A label and when it became observable.
+    fn label(&self, field: &Field, times: &Times, verdicts: &mut Verdicts) -> Result<Vec<ArrayRef>> {
+        let FieldKind::Label { at_least, constant, observed_at } = &field.kind else {
+            unreachable!("called for labels")
+        };
+        let values = match constant {
+            Some(value) => Float32Array::from_value(*value as f32, times.len()),
+            None => labels(&self.column(&field.column)?, *at_least, verdicts)?,
+        };
+        let Some(observed_at) = observed_at else { return both_or_neither(values, times.clone()) };
+        verdicts.column = observed_at.clone();
+        let cells = self.column(observed_at)?;
+        let seen = self.converter.time.read(&cells, verdicts)?;
+        (0..seen.len())
+            .filter(|&row| seen.is_valid(row) && times.is_valid(row) && seen.value(row) < times.value(row))
+            .for_each(|row| verdicts.note(row, Reason::ObservedTooEarly, &cells));
+        both_or_neither(values, seen)
+    }
+
+    /// The source's column of this name.
+    fn column(&self, name: &str) -> Result<ArrayRef> {
+        match name {
+            "@row" => {
+                let ordinal = |&row: &u64| (self.origin.rows_before + row) as i64;
+                return Ok(Arc::new(Int64Array::from_iter_values(self.chunk.ordinals.iter().map(ordinal))));
+            }
+            "@file" => {
+                return Ok(Arc::new(Int64Array::from_value(self.origin.ordinal as i64, self.chunk.ordinals.len())));
+            }
+            _ => {}
+        }
+        for side in &self.converter.sides {
+            if let Some(place) = side.names.iter().position(|own| own == name) {
+                return side.lookup(&self.as_read(&side.key), place);
+            }
+        }
+        cells::normalised(&self.as_read(name))
+    }
+
+    fn as_read(&self, name: &str) -> ArrayRef {
+        let place = self.converter.wanted.iter().position(|want| want.name == name);
+        self.chunk.columns[place.expect("every column of the schema is wanted")].clone()
     }
 }
 
@@ -235,6 +223,18 @@ fn want(wanted: &mut Vec<Wanted>, name: &str, separator: Option<String>, optiona
         Some(known) => known.optional &= optional,
         None => wanted.push(Wanted { name: name.to_owned(), optional, separator }),
     }
+}
+
+fn ids(field: &Field, id: IdType, source: &ArrayRef, verdicts: &mut Verdicts) -> Result<ArrayRef> {
+    let ids: ArrayRef = match id {
+        IdType::Int => Arc::new(cells::integers(source, verdicts)?),
+        IdType::Text => Arc::new(cells::texts(source, verdicts)?),
+    };
+    if is_required_key(field) {
+        let reason = if field.role == Role::User { Reason::MissingUser } else { Reason::MissingItem };
+        verdicts.refuse_nulls(&ids, reason, source);
+    }
+    Ok(ids)
 }
 
 fn weights(source: &ArrayRef, verdicts: &mut Verdicts) -> Result<Float32Array> {
@@ -283,12 +283,12 @@ fn labels(source: &ArrayRef, at_least: Option<f64>, verdicts: &mut Verdicts) -> 
 }
 
 /// A label that was never observed has no time, and a label without time was never observed.
-fn both_or_neither(values: Float32Array, seen: Times) -> Result<(ArrayRef, ArrayRef)> {
+fn both_or_neither(values: Float32Array, seen: Times) -> Result<Vec<ArrayRef>> {
     if values.null_count() == 0 && seen.null_count() == 0 {
-        return Ok((Arc::new(values), Arc::new(seen)));
+        return Ok(vec![Arc::new(values), Arc::new(seen)]);
     }
     let lacking: BooleanArray = (0..values.len()).map(|row| Some(values.is_null(row) || seen.is_null(row))).collect();
-    Ok((arrow::compute::nullif(&values, &lacking)?, arrow::compute::nullif(&seen, &lacking)?))
+    Ok(vec![arrow::compute::nullif(&values, &lacking)?, arrow::compute::nullif(&seen, &lacking)?])
 }
 
 /// The first thing wrong with each row of a chunk.
