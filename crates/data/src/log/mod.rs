@@ -15,6 +15,7 @@
 mod columns;
 mod manifest;
 mod reader;
+mod staging;
 mod writer;
 
 pub use columns::{EVENT_ID, TIME, arrow_schema, observable_name};
