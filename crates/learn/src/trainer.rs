@@ -11,7 +11,7 @@ use perennial_model::{Dense, DenseId, Lookup, Objective, Params, PlainView, Serv
 use perennial_nn::optim::{Optimiser, Rule, Step, scale, sum_of_squares};
 use perennial_nn::{Tape, Workers};
 use perennial_stream::SeenPeriod;
-use perennial_table::{RowMode, Table, Touches};
+use perennial_table::{RowMode, Shard as Rows, Table, Touches};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -61,8 +61,12 @@ impl TrainingConfig {
         match () {
             _ if self.batch_size == 0 => fail("training.batch_size", "a batch holds at least one example"),
             _ if self.shards == 0 => fail("training.shards", "a batch is computed in at least one part"),
-            _ if self.epochs == 0 || self.pretrain_epochs == 0 => fail("training.epochs", "at least one pass is needed"),
-            _ if self.clip_norm.is_some_and(|norm| norm <= 0.0) => fail("training.clip_norm", "the norm must be positive"),
+            _ if self.epochs == 0 || self.pretrain_epochs == 0 => {
+                fail("training.epochs", "at least one pass is needed")
+            }
+            _ if self.clip_norm.is_some_and(|norm| norm <= 0.0) => {
+                fail("training.clip_norm", "the norm must be positive")
+            }
             _ => Ok(()),
         }
     }
@@ -249,20 +253,23 @@ impl<'a> Trainer<'a> {
 
     /// Sums gradients, clips them and moves parameters; whether all of them are still finite.
     fn update(&mut self, params: &mut Params, step: &Step, workers: &Workers) -> bool {
-        self.sum_dense(params, workers);
-        self.sum_rows(&mut params.tables, workers);
-        if let Some(limit) = self.config.clip_norm {
-            self.clip(&mut params.tables, limit, workers);
-        }
         let broken = AtomicUsize::new(0);
-        workers.for_each(&mut params.dense, |id, dense| {
-            move_dense(dense, &self.dense[id], step);
-            broken.fetch_add(usize::from(!dense.values.iter().all(|x| x.is_finite())), Ordering::Relaxed);
-        });
-        for table in &mut params.tables {
-            workers.for_each(table.shards_mut(), |_, rows| {
-                broken.fetch_add(rows.apply(step), Ordering::Relaxed);
-            });
+        let add = |rows: usize| drop(broken.fetch_add(rows, Ordering::Relaxed));
+        self.sum_dense(params, workers);
+        match self.config.clip_norm {
+            // Without clipping a row moves as soon as its own gradient is known.
+            None => self.each_rows(&mut params.tables, workers, |rows| add(rows.apply(step))),
+            Some(limit) => {
+                self.each_rows(&mut params.tables, workers, |_| {});
+                self.clip(&mut params.tables, limit, workers);
+                for table in &mut params.tables {
+                    workers.for_each(table.shards_mut(), |_, rows| add(rows.apply(step)));
+                }
+            }
+        }
+        for (dense, grads) in params.dense.iter_mut().zip(&self.dense) {
+            move_dense(dense, grads, step);
+            add(usize::from(!dense.values.iter().all(|x| x.is_finite())));
         }
         broken.into_inner() == 0
     }
@@ -283,8 +290,8 @@ impl<'a> Trainer<'a> {
         });
     }
 
-    /// Sums the gradient of each touched row over lookups and shards, in their order.
-    fn sum_rows(&self, tables: &mut [Table], workers: &Workers) {
+    /// Sums the gradient of each touched row over shards and lookups, in their order, and hands on the rows.
+    fn each_rows(&self, tables: &mut [Table], workers: &Workers, then: impl Fn(&mut Rows) + Sync) {
         let shards = &self.shards;
         for (id, table) in tables.iter_mut().enumerate() {
             workers.for_each(table.shards_mut(), |_, rows| {
@@ -295,6 +302,7 @@ impl<'a> Trainer<'a> {
                         }
                     }
                 }
+                then(rows);
             });
         }
     }

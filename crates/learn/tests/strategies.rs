@@ -202,11 +202,7 @@ fn an_empty_period_changes_nothing_that_is_served() {
 }
 
 fn empty_columns() -> Vec<Column> {
-    vec![
-        Column::Id(vec![]),
-        Column::Id(vec![]),
-        Column::Bag { spans: Spans::default(), ids: vec![], weights: None },
-    ]
+    vec![Column::Id(vec![]), Column::Id(vec![]), Column::Bag { spans: Spans::default(), ids: vec![], weights: None }]
 }
 
 #[test]
@@ -252,9 +248,9 @@ fn clipping_bounds_the_step() {
     world.training.clip_norm = Some(1e-3);
     let blank = world.blank();
     let moved = world.with_env(&blank, |env| pretrain(blank.clone(), &period(0), env)).unwrap().0;
-    let weights = |learned: &Learned| learned.servable.params.dense.iter().flat_map(|d| d.values.clone()).collect::<Vec<_>>();
-    let squares: f64 =
-        weights(&blank).iter().zip(weights(&moved)).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    let weights =
+        |learned: &Learned| learned.servable.params.dense.iter().flat_map(|d| d.values.clone()).collect::<Vec<_>>();
+    let squares: f64 = weights(&blank).iter().zip(weights(&moved)).map(|(a, b)| f64::from(a - b).powi(2)).sum();
     let norm = squares.sqrt();
     assert!(norm > 0.0 && norm <= 1.001e-3, "one step of SGD at rate 1 moves by the clipped norm, got {norm}");
 }

@@ -38,7 +38,13 @@ impl Servable {
 
     /// Logits of unlabelled examples, given by their interned keys and columns. Changes nothing: ids that the
     /// encoder does not know get rows in a snapshot that is thrown away.
-    pub fn score(&self, keys: &[Vec<u64>], columns: &[Column], rows: usize, workers: &Workers) -> Result<Vec<f32>, ModelError> {
+    pub fn score(
+        &self,
+        keys: &[Vec<u64>],
+        columns: &[Column],
+        rows: usize,
+        workers: &Workers,
+    ) -> Result<Vec<f32>, ModelError> {
         let inputs = self.encoder.encode_unlabelled(keys, columns)?;
         if inputs.beyond.iter().all(Vec::is_empty) {
             return Ok(self.logits(&self.params, &inputs.columns, rows, workers));

@@ -158,9 +158,11 @@ impl Table {
     #[inline(always)]
     fn prefetch(&self, column: &Column, index: &[u32], position: usize) {
         let together = if matches!(column, Column::Id(_)) { 32 } else { 1 };
-        if position.is_multiple_of(together) {
+        if self.outgrows_cache() && position.is_multiple_of(together) {
             for &example in index[position..].iter().take(together) {
-                ids_of(column, example).iter().for_each(|&id| self.prefetch_row(id));
+                for &id in ids_of(column, example) {
+                    self.prefetch_row(id);
+                }
             }
         }
     }
@@ -201,7 +203,13 @@ impl<'a> Bag<'a> {
     #[inline(always)]
     fn mean_share(&mut self) -> f32 {
         let sum: f32 = match self.weights {
-            None => self.ids.iter().filter(|&&id| id != PAD).count() as f32,
+            None => {
+                let mut count = 0;
+                for &id in self.ids {
+                    count += u32::from(id != PAD);
+                }
+                count as f32
+            }
             Some(weights) => self.ids.iter().zip(weights).filter(|(id, _)| **id != PAD).map(|(_, w)| w).sum(),
         };
         if sum == 0.0 {
@@ -214,11 +222,21 @@ impl<'a> Bag<'a> {
     /// Each row but the pad, with its weight.
     #[inline(always)]
     fn each(&self, mut visit: impl FnMut(u32, f32)) {
+        // Loops, not iterator adapters: those may stay calls, which are compiled without wide instructions.
         match self.weights {
-            None => self.ids.iter().filter(|&&id| id != PAD).for_each(|&id| visit(id, 1.0)),
+            None => {
+                for &id in self.ids {
+                    if id != PAD {
+                        visit(id, 1.0);
+                    }
+                }
+            }
             Some(weights) => {
-                let ids = self.ids.iter().zip(weights).filter(|(id, _)| **id != PAD);
-                ids.for_each(|(&id, &weight)| visit(id, weight));
+                for (&id, &weight) in self.ids.iter().zip(weights) {
+                    if id != PAD {
+                        visit(id, weight);
+                    }
+                }
             }
         }
     }

@@ -132,6 +132,12 @@ impl Table {
         self.shards[shard].values().row(slot).expect("values are written when rows are made")
     }
 
+    /// Whether values are too many for the second-level cache, so that asking for rows ahead pays.
+    #[inline(always)]
+    pub(crate) fn outgrows_cache(&self) -> bool {
+        self.rows as usize * self.spec.dim > (2 << 20) / size_of::<f32>()
+    }
+
     /// Starts loading a row that will be needed soon; no row is no harm.
     #[inline(always)]
     pub(crate) fn prefetch_row(&self, row: u32) {

@@ -65,7 +65,8 @@ impl Batch {
         };
         // Periods of pre-training belong to the window like any others.
         let first = (seen.index() as u32 + 1).saturating_sub(self.window);
-        let earlier = (first..seen.index() as u32).map(|period| env.archive.seen(period)).collect::<Result<Vec<_>, _>>()?;
+        let earlier =
+            (first..seen.index() as u32).map(|period| env.archive.seen(period)).collect::<Result<Vec<_>, _>>()?;
         let window: Vec<&SeenPeriod> = earlier.iter().chain([seen]).collect();
         fit(start, &window, env.training.epochs, seen.index() as u32, env)
     }

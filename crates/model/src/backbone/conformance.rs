@@ -13,7 +13,10 @@ fn registered() -> Vec<(&'static str, BackboneConfig)> {
     let base = EmbeddingMlpConfig { dim: 3, hidden: vec![5, 4], ..EmbeddingMlpConfig::default() };
     vec![
         ("embedding_mlp", BackboneConfig::EmbeddingMlp(base.clone())),
-        ("embedding_mlp, sum", BackboneConfig::EmbeddingMlp(EmbeddingMlpConfig { history: History::Sum, ..base.clone() })),
+        (
+            "embedding_mlp, sum",
+            BackboneConfig::EmbeddingMlp(EmbeddingMlpConfig { history: History::Sum, ..base.clone() }),
+        ),
         ("embedding_mlp, no hidden layer", BackboneConfig::EmbeddingMlp(EmbeddingMlpConfig { hidden: vec![], ..base })),
     ]
 }
@@ -40,7 +43,14 @@ fn examples(rows: usize, seed: u64) -> Examples {
     let mut ids = |n: usize, below: u64| (0..n).map(|_| stream.below(below) as u32).collect::<Vec<_>>();
     let bag = |ids: Vec<u32>, longest: u32, weighted: bool| {
         let len: Vec<u32> = (0..rows as u32).map(|i| i % (longest + 1)).collect();
-        let start = len.iter().scan(0, |at, n| { let start = *at; *at += n; Some(start) }).collect();
+        let start = len
+            .iter()
+            .scan(0, |at, n| {
+                let start = *at;
+                *at += n;
+                Some(start)
+            })
+            .collect();
         let weights = weighted.then(|| (0..ids.len()).map(|i| 0.5 + (i % 3) as f32).collect());
         Column::Bag { spans: Spans { start, len }, ids, weights }
     };
@@ -74,7 +84,8 @@ fn fixture(config: &BackboneConfig, rows: usize) -> Fixture {
     let data = examples(rows, 5);
     let mut encoder = Encoder::new(FeatureSet::of(&schema(), true), EncoderConfig::default());
     let backbone = Backbone::build(config, &encoder).unwrap();
-    let mut params = Params::new(backbone.spec(), &encoder, &Optimiser::new(Rule::ADAM, 1e-3), RowMode::Lazy, 3).unwrap();
+    let mut params =
+        Params::new(backbone.spec(), &encoder, &Optimiser::new(Rule::ADAM, 1e-3), RowMode::Lazy, 3).unwrap();
     params.grow(backbone.spec(), &encoder.observe(&[&data]));
     let columns = encoder.encode(&data).unwrap();
     Fixture { encoder, backbone, params, columns, data }
@@ -193,9 +204,11 @@ impl ParamView<f64> for TwinView<'_> {
 fn values(fixture: &Fixture) -> Vec<Vec<f64>> {
     let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
     let dense = fixture.params.dense.iter().map(|dense| wide(&dense.values));
-    let tables = fixture.params.tables.iter().map(|table| {
-        (0..table.rows()).flat_map(|row| wide(table.row(row))).collect::<Vec<_>>()
-    });
+    let tables = fixture
+        .params
+        .tables
+        .iter()
+        .map(|table| (0..table.rows()).flat_map(|row| wide(table.row(row))).collect::<Vec<_>>());
     dense.chain(tables).collect()
 }
 

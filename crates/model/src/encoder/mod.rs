@@ -8,7 +8,7 @@ mod numeric;
 mod vocabulary;
 
 pub use numeric::{NumericEncoding, NumericState};
-pub use vocabulary::{Vocab, PAD_ROW, RESERVED_ROWS, UNKNOWN_ROW};
+pub use vocabulary::{PAD_ROW, RESERVED_ROWS, UNKNOWN_ROW, Vocab};
 
 use crate::ModelError;
 use perennial_core::{Column, Examples, FeatureKind, FeatureSet, VocabId};
@@ -143,7 +143,8 @@ impl Encoder {
 
     /// Encodes training data: every id that has no row is unknown.
     pub fn encode(&self, part: &Examples) -> Result<Vec<Column>, ModelError> {
-        let rows = self.vocabularies.iter().zip(&part.keys).map(|(vocab, keys)| vocab.rows_of(keys)).collect::<Vec<_>>();
+        let rows =
+            self.vocabularies.iter().zip(&part.keys).map(|(vocab, keys)| vocab.rows_of(keys)).collect::<Vec<_>>();
         self.columns(&part.columns, &rows)
     }
 

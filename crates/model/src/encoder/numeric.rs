@@ -58,9 +58,9 @@ impl NumericState {
     pub fn encode(&self, values: &[f32]) -> Column {
         match self {
             NumericState::Unfitted => Column::Numeric(vec![0.0; values.len()]),
-            NumericState::Affine { shift, scale } => Column::Numeric(
-                values.iter().map(|x| if x.is_nan() { 0.0 } else { (x - shift) * scale }).collect(),
-            ),
+            NumericState::Affine { shift, scale } => {
+                Column::Numeric(values.iter().map(|x| if x.is_nan() { 0.0 } else { (x - shift) * scale }).collect())
+            }
             NumericState::Edges { edges, null } => {
                 let bucket = |x: &f32| match x.is_nan() {
                     true => *null,

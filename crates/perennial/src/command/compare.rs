@@ -10,8 +10,10 @@ use std::path::PathBuf;
 
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
-#[command(after_help = "Methods of the same name are compared over the periods that both runs averaged. Differences are \
-                        paired by seed, or by period where there is one seed.")]
+#[command(
+    after_help = "Methods of the same name are compared over the periods that both runs averaged. Differences are \
+                        paired by seed, or by period where there is one seed."
+)]
 pub struct Arguments {
     /// Folder of the run before
     before: PathBuf,

@@ -1,6 +1,6 @@
 //! `perennial demo`
 
-use super::run::{all_cores, show};
+use super::run::{show, threads};
 use crate::experiment::Experiment;
 use crate::run::{self, RunOptions};
 use crate::terminal::{Terminal, stop_on_interrupt};
@@ -15,9 +15,11 @@ const EXPERIMENT: &str = include_str!("demo.toml");
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
-#[command(after_help = "The marketplace is synthetic: users' tastes and items drift, a shared taste comes round every \
+#[command(
+    after_help = "The marketplace is synthetic: users' tastes and items drift, a shared taste comes round every \
                         four days, new items burst in, sparse users return after days. Its true click probabilities \
-                        are known, so the table shows how far from the best achievable score each method is.")]
+                        are known, so the table shows how far from the best achievable score each method is."
+)]
 pub struct Arguments {
     /// Folder of the run
     #[arg(long, short, default_value = "runs/demo")]
@@ -26,8 +28,8 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1)]
     world_seed: u64,
     /// Threads [default: all cores]
-    #[arg(long, short)]
-    workers: Option<usize>,
+    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
     /// A quarter of the rows, for a quick look
     #[arg(long)]
     small: bool,
@@ -38,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
     let experiment = prepare(arguments, terminal)?;
     let options = RunOptions {
         out: arguments.out.clone(),
-        workers: arguments.workers.unwrap_or_else(all_cores).max(1),
+        workers: threads(arguments.workers),
         disk: Disk::default(),
         watch: terminal,
     };

@@ -39,7 +39,8 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
 /// The results of a finished run.
 pub(crate) fn results_of(folder: &Path) -> Result<Results> {
     let path = folder.join(files::RESULTS);
-    let text = read(&path).context("the run is not finished: `perennial run` with the same arguments goes on with it")?;
+    let text =
+        read(&path).context("the run is not finished: `perennial run` with the same arguments goes on with it")?;
     Results::from_json(&text).with_context(|| format!("in {}", path.display()))
 }
 

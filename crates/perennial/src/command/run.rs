@@ -19,8 +19,8 @@ pub struct Arguments {
     #[arg(long, short)]
     out: Option<PathBuf>,
     /// Threads [default: all cores]
-    #[arg(long, short)]
-    workers: Option<usize>,
+    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
     /// Only estimate rows, disk, memory and time
     #[arg(long)]
     dry_run: bool,
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
     let experiment = Experiment::read(&arguments.experiment)?;
     let options = RunOptions {
         out: arguments.out.clone().unwrap_or_else(|| default_folder(&experiment)),
-        workers: arguments.workers.unwrap_or_else(all_cores).max(1),
+        workers: threads(arguments.workers),
         disk: Disk::default(),
         watch: terminal,
     };
@@ -57,6 +57,7 @@ pub(crate) fn show(options: &RunOptions<'_>, outcome: &Outcome, terminal: &Termi
     Ok(())
 }
 
-pub(crate) fn all_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// As many threads as were asked for, or as there are cores.
+pub(crate) fn threads(asked: Option<u16>) -> usize {
+    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
 }

@@ -16,6 +16,11 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Propose a schema for a file, with the reasons as comments
+    Infer {
+        /// The file
+        file: PathBuf,
+    },
     /// The data sets that can be imported by name
     List,
     /// The built-in schema of a data set
@@ -32,6 +37,7 @@ enum Action {
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
     match &arguments.action {
+        Action::Infer { file } => terminal.print(&perennial_data::infer::infer(file, None)?.toml),
         Action::List => list(terminal),
         Action::Show { dataset, folder, fields } => {
             let options = DatasetOptions { fields: *fields, ..DatasetOptions::default() };

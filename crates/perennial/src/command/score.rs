@@ -16,9 +16,11 @@ use std::path::{Path, PathBuf};
 
 /// Arguments of `score`.
 #[derive(Debug, Args)]
-#[command(after_help = "Rows are read by the schema stored in the version; labels may be missing. Histories are those that \
+#[command(
+    after_help = "Rows are read by the schema stored in the version; labels may be missing. Histories are those that \
                         the version has; labels among the rows change nothing. The result has a row per input row: \
-                        event_id (the file's own, or a hash of file name and row) and logit, in order of time.")]
+                        event_id (the file's own, or a hash of file name and row) and logit, in order of time."
+)]
 pub struct Arguments {
     /// Folder of the run
     run: PathBuf,
@@ -31,20 +33,23 @@ pub struct Arguments {
     #[arg(long, short)]
     out: PathBuf,
     /// Threads [default: all cores]
-    #[arg(long, short)]
-    workers: Option<usize>,
+    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
     let store = versions::open(&arguments.run)?;
     let id = versions::find(&store, &arguments.version)?;
     let scorer = scorer_of(&store, &id)?;
-    let workers = Workers::new(arguments.workers.unwrap_or_else(super::run::all_cores));
+    let workers = Workers::new(super::run::threads(arguments.workers));
     let rows = match arguments.rows.as_slice() {
-        [folder] if folder.join("manifest.json").is_file() => score_log(&scorer, &Log::open(folder)?, &workers, arguments)?,
+        [folder] if folder.join("manifest.json").is_file() => {
+            score_log(&scorer, &Log::open(folder)?, &workers, arguments)?
+        }
         files => {
             let folder = folder_of(&arguments.out);
-            let staging = tempfile::tempdir_in(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
+            let staging =
+                tempfile::tempdir_in(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
             let log = read_rows(&scorer.schema, files, &staging.path().join("log"), terminal)?;
             score_log(&scorer, &log, &workers, arguments)?
         }

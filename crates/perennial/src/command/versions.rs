@@ -109,12 +109,15 @@ fn list(store: &Store, terminal: &Terminal) -> Result<()> {
         rows.push((store.manifest(&id)?, names.join(", ")));
     }
     if terminal.json() {
-        let rows: Vec<_> = rows.iter().map(|(manifest, aliases)| json!({ "version": manifest, "aliases": aliases })).collect();
+        let rows: Vec<_> =
+            rows.iter().map(|(manifest, aliases)| json!({ "version": manifest, "aliases": aliases })).collect();
         terminal.print(&serde_json::to_string_pretty(&rows)?);
         return Ok(());
     }
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["version", "aliases", "content", "objects", "bytes", "parent"]);
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_header(["version", "aliases", "content", "objects", "bytes", "parent"]);
     for (manifest, aliases) in &rows {
         let parent = manifest.lineage.parent.as_ref().map_or("", |parent| parent.as_str());
         table.add_row([
@@ -169,7 +172,11 @@ fn diff(store: &Store, a: &VersionId, b: &VersionId, terminal: &Terminal) -> Res
     for (field, change) in &diff.lineage {
         text += &format!("  lineage {field}: {}\n", change_text(change, String::clone));
     }
-    terminal.print(&if terminal.json() { json!({ "same_content": diff.same_content, "text": text }).to_string() } else { text });
+    terminal.print(&if terminal.json() {
+        json!({ "same_content": diff.same_content, "text": text }).to_string()
+    } else {
+        text
+    });
     Ok(())
 }
 

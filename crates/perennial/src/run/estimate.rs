@@ -100,10 +100,12 @@ impl Probe {
         let (workers, mut trainer) = (Workers::new(1), Trainer::new(training));
         let clock = Instant::now();
         let batches = order.chunks(training.batch_size).take(STEPS);
-        let rows: usize = batches.map(|batch| {
-            trainer.step(&mut learned, &encoded, batch, &workers);
-            batch.len()
-        }).sum();
+        let rows: usize = batches
+            .map(|batch| {
+                trainer.step(&mut learned, &encoded, batch, &workers);
+                batch.len()
+            })
+            .sum();
         Ok(Probe {
             seconds_per_example: clock.elapsed().as_secs_f64() / rows.max(1) as f64,
             bytes_per_example: bytes_per_example(&part),

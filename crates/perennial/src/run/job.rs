@@ -200,9 +200,10 @@ fn learn(
     let clock = Instant::now();
     let Model::Learned(previous) = &mut state.model else { unreachable!("a learner has a model") };
     let previous = std::mem::replace(&mut **previous, state.pretrained.clone());
-    let updated = with_env(shared, &method.name, place.seed, place.period, &state.pretrained, &state.seen, workers, |env| {
-        method.strategy.update(previous, seen, env)
-    });
+    let updated =
+        with_env(shared, &method.name, place.seed, place.period, &state.pretrained, &state.seen, workers, |env| {
+            method.strategy.update(previous, seen, env)
+        });
     let (learned, trained) = updated?;
     let parent = match place.period == shared.periods.start {
         true => pretrained_id(place.seed)?,

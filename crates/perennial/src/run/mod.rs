@@ -122,7 +122,9 @@ fn settle_experiment(experiment: &Experiment, options: &RunOptions<'_>) -> Resul
             options.out.display(),
             path.display()
         ),
-        Err(_) => options.disk.replace(&path, resolved.as_bytes()).with_context(|| format!("cannot write {}", path.display())),
+        Err(_) => {
+            options.disk.replace(&path, resolved.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+        }
     }
 }
 

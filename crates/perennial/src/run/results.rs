@@ -5,9 +5,7 @@ use super::job::{Contestant, Job, Shared};
 use super::ledger::Place;
 use anyhow::{Context, Result};
 use perennial_data::log::Log;
-use perennial_eval::{
-    MethodKind, MethodResults, PeriodFacts, PeriodRecord, RESULTS_FORMAT, Results, SeedResults,
-};
+use perennial_eval::{MethodKind, MethodResults, PeriodFacts, PeriodRecord, RESULTS_FORMAT, Results, SeedResults};
 use perennial_learn::StrategyConfig;
 
 /// Gathers what the ledger says of all jobs.

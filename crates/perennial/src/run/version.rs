@@ -62,7 +62,8 @@ pub(super) fn bundle(
         ("histories".to_owned(), histories.to_vec()),
     ];
     for slot in 0..slots {
-        objects.push((format!("optimiser/{slot}.safetensors"), dense_bytes(&params.dense, |dense| &dense.slots[slot])?));
+        objects
+            .push((format!("optimiser/{slot}.safetensors"), dense_bytes(&params.dense, |dense| &dense.slots[slot])?));
     }
     for (nth, vocabulary) in encoder.vocabularies().iter().enumerate() {
         objects.push((format!("vocabulary/{nth}"), vocabulary.to_bytes()));
@@ -70,11 +71,8 @@ pub(super) fn bundle(
     for (nth, table) in params.tables.iter().enumerate() {
         objects.extend(table.chunks().map(|chunk| (chunk_name(nth, &chunk), chunk.bytes)));
     }
-    let content = DigestBuilder::new("version")
-        .digest(&learned.digest())
-        .bytes(histories)
-        .str(&schema.to_toml())
-        .finish();
+    let content =
+        DigestBuilder::new("version").digest(&learned.digest()).bytes(histories).str(&schema.to_toml()).finish();
     Ok(Bundle { objects, lineage, content })
 }
 
@@ -202,7 +200,15 @@ fn check_shapes(backbone: &Backbone, encoder: &Encoder, params: &Params) -> Resu
     for (spec, dense) in spec.dense.iter().zip(&params.dense) {
         let whole = dense.slots.iter().chain([&dense.values]).all(|part| part.len() == spec.rows * spec.cols);
         if (&spec.name, spec.rows, spec.cols) != (&dense.name, dense.rows, dense.cols) || !whole {
-            bail!("tensor {} [{}, {}] does not fit {} [{}, {}]", dense.name, dense.rows, dense.cols, spec.name, spec.rows, spec.cols);
+            bail!(
+                "tensor {} [{}, {}] does not fit {} [{}, {}]",
+                dense.name,
+                dense.rows,
+                dense.cols,
+                spec.name,
+                spec.rows,
+                spec.cols
+            );
         }
     }
     for (spec, table) in spec.tables.iter().zip(&params.tables) {
