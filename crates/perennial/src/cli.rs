@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 /// Recommenders that never go stale: train on a log, update period by period, evaluate honestly, keep every version.
 #[derive(Debug, Parser)]
-#[command(name = "perennial", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "perennial", version, max_term_width = 100)]
 #[command(after_help = "Start with `perennial demo`. Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 stopped \
                         (run the same command again to go on).")]
 pub struct Cli {

@@ -1,7 +1,10 @@
 //! The whole program on small logs: results, resume after faults and kills, bad input, the command line.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
+
 mod bad_input;
 mod command_line;
+mod desk;
 mod kill;
 mod real_data;
 mod resume;

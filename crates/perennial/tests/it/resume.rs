@@ -4,10 +4,12 @@ use crate::world::{experiment, run_on, write_log};
 use perennial::store::fault::{Fault, Faults, Survives};
 use perennial::store::{Disk, Store, VersionId};
 use std::path::Path;
-use std::sync::Arc;
 
 /// Digest over everything that a run leaves for others: results, and the content of every version.
-fn outcome_of(out: &Path, results: perennial::core::Digest) -> (perennial::core::Digest, Vec<(VersionId, perennial::core::Digest)>) {
+fn outcome_of(
+    out: &Path,
+    results: perennial::core::Digest,
+) -> (perennial::core::Digest, Vec<(VersionId, perennial::core::Digest)>) {
     let store = Store::open(out.join("store")).unwrap();
     assert!(store.verify(None).unwrap().troubles.is_empty(), "the store is whole");
     let ids = store.list("").unwrap();
@@ -37,7 +39,7 @@ fn a_run_cut_at_any_write_point_ends_with_the_same_digests() {
     let log = write_log();
     let experiment = experiment(log.path());
     let folder = tempfile::tempdir().unwrap();
-    let counter = Arc::new(Faults::none());
+    let counter = Faults::none();
     let undisturbed = folder.path().join("undisturbed");
     let outcome = run_on(&experiment, &undisturbed, 1, Disk::watched(counter.clone())).unwrap();
     let expected = outcome_of(&undisturbed, outcome.digest);
@@ -45,10 +47,15 @@ fn a_run_cut_at_any_write_point_ends_with_the_same_digests() {
     let all = std::env::var("PERENNIAL_FAULTS").is_ok_and(|value| value == "all");
     let stride = if all { 1 } else { points.div_ceil(50).max(1) };
     println!("{points} write points, every {stride}th is cut");
-    let faults = [Fault::PowerCut(Survives::Everything), Fault::PowerCut(Survives::Synced), Fault::Error(std::io::ErrorKind::StorageFull)];
+    let faults = [
+        Fault::PowerCut(Survives::Everything),
+        Fault::PowerCut(Survives::Names),
+        Fault::PowerCut(Survives::Nothing),
+        Fault::Error(std::io::ErrorKind::StorageFull),
+    ];
     for (nth, point) in (0..points).step_by(stride).enumerate() {
         let out = folder.path().join(format!("cut-{point}"));
-        let faults = Arc::new(Faults::at(point, faults[nth % faults.len()]));
+        let faults = Faults::at(point, faults[nth % faults.len()]);
         run_on(&experiment, &out, 1, Disk::watched(faults)).expect_err("the fault strikes");
         let outcome = run_on(&experiment, &out, 1, Disk::default()).unwrap();
         assert_eq!(outcome_of(&out, outcome.digest), expected, "cut at write point {point}");

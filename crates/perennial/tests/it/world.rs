@@ -8,7 +8,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// Watches nothing and never stops.
-pub struct Silent;
+pub(crate) struct Silent;
 
 impl Watch for Silent {
     fn tell(&self, _: Event<'_>) {}
@@ -19,7 +19,7 @@ impl Watch for Silent {
 }
 
 /// A log of six small periods in a folder of its own.
-pub fn write_log() -> TempDir {
+pub(crate) fn write_log() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let config = MarketplaceConfig { periods: 6, rows: 300, ..MarketplaceConfig::default() };
     Marketplace::new(config, 1).unwrap().write(folder.path()).unwrap();
@@ -27,7 +27,7 @@ pub fn write_log() -> TempDir {
 }
 
 /// The text of an experiment on a log written by [`write_log`].
-pub fn experiment_text(folder: &Path) -> String {
+pub(crate) fn experiment_text(folder: &Path) -> String {
     format!(
         r#"
         name = "small"
@@ -60,11 +60,11 @@ pub fn experiment_text(folder: &Path) -> String {
     )
 }
 
-pub fn experiment(folder: &Path) -> Experiment {
+pub(crate) fn experiment(folder: &Path) -> Experiment {
     Experiment::parse(&experiment_text(folder)).unwrap()
 }
 
 /// Runs on a disk that may be made to fail.
-pub fn run_on(experiment: &Experiment, out: &Path, workers: usize, disk: Disk) -> anyhow::Result<Outcome> {
+pub(crate) fn run_on(experiment: &Experiment, out: &Path, workers: usize, disk: Disk) -> anyhow::Result<Outcome> {
     run(experiment, &RunOptions { out: out.to_owned(), workers, disk, watch: &Silent })
 }
