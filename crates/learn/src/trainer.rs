@@ -254,7 +254,9 @@ impl<'a> Trainer<'a> {
     /// Sums gradients, clips them and moves parameters; whether all of them are still finite.
     fn update(&mut self, params: &mut Params, step: &Step, workers: &Workers) -> bool {
         let broken = AtomicUsize::new(0);
-        let add = |rows: usize| drop(broken.fetch_add(rows, Ordering::Relaxed));
+        let add = |rows: usize| {
+            broken.fetch_add(rows, Ordering::Relaxed);
+        };
         self.sum_dense(params, workers);
         match self.config.clip_norm {
             // Without clipping a row moves as soon as its own gradient is known.

@@ -103,7 +103,8 @@ impl Experiment {
         let mut experiment =
             Experiment::parse(&text).with_context(|| format!("in the experiment file {}", path.display()))?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        experiment.log = folder.join(&experiment.log);
+        let log = folder.join(&experiment.log);
+        experiment.log = std::path::absolute(&log).with_context(|| format!("log: no path is {}", log.display()))?;
         Ok(experiment)
     }
 
@@ -123,6 +124,26 @@ impl Experiment {
     /// Name of the method that the others are tested against.
     pub fn baseline(&self) -> &str {
         self.protocol.baseline.as_deref().unwrap_or(&self.method[0].name)
+    }
+
+    /// The first key in which this experiment contradicts one that a folder holds the run of. Methods and seeds may be
+    /// added or left out; what is averaged, what is kept and where the log lies may change.
+    pub fn conflict(&self, other: &Experiment) -> Option<String> {
+        let same = [
+            ("name", self.name == other.name),
+            ("data", self.data == other.data),
+            ("protocol.pretrain", self.protocol.pretrain == other.protocol.pretrain),
+            ("encoder", self.encoder == other.encoder),
+            ("model", self.model == other.model),
+            ("training", self.training == other.training),
+        ];
+        let changed = |method: &&Method| {
+            other.method.iter().any(|theirs| theirs.name == method.name && theirs.strategy != method.strategy)
+        };
+        match same.iter().find(|(_, same)| !same) {
+            Some((key, _)) => Some((*key).to_owned()),
+            None => self.method.iter().find(changed).map(|method| format!("method {}", method.name)),
+        }
     }
 
     fn check(&self) -> Result<()> {
@@ -201,6 +222,20 @@ mod tests {
         let experiment = Experiment::parse(EXAMPLE).unwrap();
         assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
         assert_eq!(experiment.baseline(), "incremental");
+    }
+
+    #[test]
+    fn a_run_may_grow_but_not_change() {
+        let experiment = Experiment::parse(EXAMPLE).unwrap();
+        let conflict = |from: &str, to: &str| {
+            assert!(EXAMPLE.contains(from), "{from}");
+            Experiment::parse(&EXAMPLE.replace(from, to)).unwrap().conflict(&experiment)
+        };
+        assert_eq!(conflict("log = \"logs/x\"", "log = \"elsewhere\"\nseeds = [1, 2]"), None);
+        assert_eq!(conflict("name = \"batch-3\"", "name = \"batch-three\""), None);
+        assert_eq!(conflict("window = 3", "window = 4"), Some("method batch-3".into()));
+        assert_eq!(conflict("count = 31", "count = 30"), Some("data".into()));
+        assert_eq!(conflict("pretrain = 10", "pretrain = 9"), Some("protocol.pretrain".into()));
     }
 
     #[test]

@@ -187,6 +187,11 @@ impl Prepared {
         Ok(Arc::new(self.slice(period)?.examples))
     }
 
+    /// Digest of a period's examples, as they were prepared.
+    pub fn digest(&self, period: usize) -> Result<Digest> {
+        Ok(self.index.files[self.check(period)?].blake3)
+    }
+
     /// A period that is to be scored before anything learns from it.
     pub fn fresh(&self, period: usize) -> Result<FreshPeriod> {
         Ok(FreshPeriod::new(period, self.facts(self.check(period)?).end, self.load(period)?))

@@ -20,6 +20,8 @@ use std::path::PathBuf;
 pub struct Scored {
     /// Who scored what.
     pub receipt: Receipt,
+    /// Digest of the period's examples.
+    pub data: Digest,
     /// How good the scores were.
     pub metrics: PeriodMetrics,
     /// Seconds that it took.
@@ -34,6 +36,8 @@ pub struct Updated {
     pub trained: Trained,
     /// Content digest of the version that came of it.
     pub version: Digest,
+    /// Digest of the examples of the periods that it is about.
+    pub data: Digest,
     /// Seconds that it took.
     pub seconds: f64,
 }

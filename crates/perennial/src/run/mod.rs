@@ -6,10 +6,13 @@
 
 mod archive;
 mod ceiling;
+mod contestant;
 mod estimate;
 mod job;
 mod ledger;
+mod publish;
 mod results;
+mod resume;
 mod version;
 mod watch;
 
@@ -20,7 +23,8 @@ pub use watch::{Event, Watch};
 
 use crate::experiment::{Experiment, KeepVersions, Method};
 use anyhow::{Context, Result, bail};
-use job::{Contestant, Job, Shared};
+use contestant::Contestant;
+use job::{Job, Shared};
 use perennial_core::Digest;
 use perennial_data::log::Log;
 use perennial_eval::Results;
@@ -28,7 +32,7 @@ use perennial_store::{Disk, Retention, RunLock, Store, VersionId};
 use perennial_stream::{Prepared, Progress, prepare};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Where and how to run; nothing here changes any result.
 pub struct RunOptions<'a> {
@@ -90,6 +94,7 @@ pub fn run(experiment: &Experiment, options: &RunOptions<'_>) -> Result<Outcome>
         store: &store,
         ledger: &ledger,
         options,
+        failed: AtomicBool::new(false),
     };
     announce(&shared)?;
     pretrain_all(&shared)?;
@@ -111,21 +116,25 @@ fn announce(shared: &Shared<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Stores the resolved experiment, or refuses a folder that holds the run of another one.
+/// Stores the resolved experiment, or refuses a folder that holds the run of another one. What changes no version may
+/// differ: more methods and seeds, other averages, another place of the same log (its content is checked period by
+/// period).
 fn settle_experiment(experiment: &Experiment, options: &RunOptions<'_>) -> Result<()> {
     let path = options.out.join(files::EXPERIMENT);
-    let resolved = experiment.to_toml();
-    match std::fs::read_to_string(&path) {
-        Ok(found) if found == resolved => Ok(()),
-        Ok(_) => bail!(
-            "{} holds the run of another experiment (see {}); choose another folder with --out, or delete it",
-            options.out.display(),
-            path.display()
-        ),
-        Err(_) => {
-            options.disk.replace(&path, resolved.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+    if path.exists() {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let found = Experiment::parse(&text).with_context(|| format!("in {}", path.display()))?;
+        if let Some(key) = experiment.conflict(&found) {
+            bail!(
+                "{} holds the run of another experiment: \"{key}\" differs from {}; choose another folder with --out, \
+                 or delete it",
+                options.out.display(),
+                path.display()
+            );
         }
     }
+    let resolved = experiment.to_toml();
+    options.disk.replace(&path, resolved.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn prepare_log(experiment: &Experiment, log: &Log, options: &RunOptions<'_>) -> Result<Prepared> {
@@ -154,7 +163,10 @@ fn pretrain_all(shared: &Shared<'_>) -> Result<()> {
 
 fn run_all(shared: &Shared<'_>) -> Result<()> {
     let jobs = jobs(shared.experiment);
-    in_parallel(shared, jobs.len(), |nth, workers| job::run(shared, &jobs[nth], workers))
+    in_parallel(shared, jobs.len(), |nth, workers| {
+        job::run(shared, &jobs[nth], workers)?;
+        collect_garbage(shared)
+    })
 }
 
 /// References first, then methods by seed.
@@ -189,6 +201,7 @@ fn in_parallel(
                     }
                     if let Err(error) = work(nth, &workers) {
                         next.store(count, Ordering::Relaxed);
+                        shared.failed.store(true, Ordering::Relaxed);
                         failure.lock().expect("no thread panics while it holds this").get_or_insert(error);
                     }
                 }
@@ -201,13 +214,18 @@ fn in_parallel(
     }
 }
 
+/// Removes the versions that nothing needs any more, after each job: until then all versions of the jobs under way are
+/// there.
 fn collect_garbage(shared: &Shared<'_>) -> Result<()> {
     if shared.experiment.keep.versions == KeepVersions::All {
         return Ok(());
     }
-    let keep = shared.experiment.seeds.iter().map(|&seed| job::pretrained_id(seed)).collect::<Result<_>>()?;
-    shared.store.gc(&Retention { last: 1, keep })?;
-    Ok(())
+    let keep = shared.experiment.seeds.iter().map(|&seed| resume::pretrained_id(seed)).collect::<Result<_>>()?;
+    match shared.store.gc(&Retention { last: 1, keep }) {
+        // Another job is publishing; the next collection will find what this one left.
+        Ok(_) | Err(perennial_store::Error::Busy { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn finish(shared: &Shared<'_>, log: &Log) -> Result<Outcome> {
@@ -222,7 +240,7 @@ fn finish(shared: &Shared<'_>, log: &Log) -> Result<Outcome> {
     Ok(Outcome { digest: results.digest(), results })
 }
 
-/// The name of a version: `<method>/<seed>/<periods seen>`.
+/// The name of a version: `<method>/<seed>/<last period learned from>`; 0 for the pre-trained ones.
 pub(crate) fn version_id(group: &str, seed: u64, period: u32) -> Result<VersionId> {
     Ok(format!("{group}/{seed}/{period:04}").parse::<VersionId>()?)
 }

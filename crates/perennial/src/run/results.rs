@@ -1,7 +1,8 @@
 //! From the ledger to results.
 
 use super::ceiling;
-use super::job::{Contestant, Job, Shared};
+use super::contestant::Contestant;
+use super::job::{Job, Shared};
 use super::ledger::Place;
 use anyhow::{Context, Result};
 use perennial_data::log::Log;

@@ -1,0 +1,64 @@
+//! A version for every update.
+
+use super::job::Shared;
+use super::ledger::{Place, Updated};
+use super::resume::{data_digest, pretrained_id};
+use super::{Event, version, version_id};
+use anyhow::Result;
+use perennial_learn::{Learned, Trained};
+use perennial_store::{DataRange, Lineage, VersionId};
+use std::ops::Range;
+use std::time::Instant;
+
+/// Publishes a version, then records in the ledger that the update is done: in this order, so that what is recorded
+/// exists.
+#[expect(clippy::too_many_arguments, reason = "each says one thing about the version; a struct would only rename them")]
+pub(super) fn publish(
+    shared: &Shared<'_>,
+    place: Place<'_>,
+    id: &VersionId,
+    parent: Option<VersionId>,
+    learned_from: Range<u32>,
+    learned: &Learned,
+    trained: &Trained,
+    clock: Instant,
+) -> Result<()> {
+    let seconds = clock.elapsed().as_secs_f64();
+    let histories = shared.prepared.state(place.period as usize)?;
+    let lineage = lineage(shared, place, parent, &learned_from);
+    let bundle = version::bundle(learned, shared.experiment, shared.schema, &histories, lineage)?;
+    shared.store.publish(id, &bundle)?;
+    let data = data_digest(shared, learned_from)?;
+    shared.ledger.record_updated(place, &Updated { trained: *trained, version: bundle.content, data, seconds })?;
+    let Place { method, seed, period } = place;
+    shared.options.watch.tell(Event::Updated { method, seed, period, trained, seconds });
+    Ok(())
+}
+
+/// The version that the update on a period starts from.
+pub(super) fn parent_of(shared: &Shared<'_>, place: Place<'_>) -> Result<VersionId> {
+    match place.period == shared.periods.start {
+        true => pretrained_id(place.seed),
+        false => version_id(place.method, place.seed, place.period - 1),
+    }
+}
+
+fn lineage(shared: &Shared<'_>, place: Place<'_>, parent: Option<VersionId>, periods: &Range<u32>) -> Lineage {
+    let facts = |period: u32| shared.prepared.facts(period as usize);
+    let data = DataRange {
+        first_period: u64::from(periods.start),
+        last_period: u64::from(periods.end - 1),
+        start: facts(periods.start).start,
+        end: facts(periods.end - 1).end,
+    };
+    Lineage {
+        parent,
+        data: Some(data),
+        strategy: place.method.to_owned(),
+        objective: shared.experiment.training.objective.name().to_owned(),
+        seed: place.seed,
+        kernel_set: perennial_nn::kernel_set().to_owned(),
+        created_by: format!("perennial {}", env!("CARGO_PKG_VERSION")),
+        extra: Default::default(),
+    }
+}
