@@ -191,7 +191,7 @@ fn full(source: &io::Error) -> bool {
 
 fn advice(source: &io::Error) -> &'static str {
     if full(source) {
-        "; what was stored before is untouched: make room (`versions gc` frees what no version needs) and run the \
+        "; what was stored before is untouched: make room (`perennial versions RUN collect` frees what nothing needs) and run the \
          same command again"
     } else {
         ""

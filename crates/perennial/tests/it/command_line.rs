@@ -2,7 +2,7 @@
 
 use crate::desk::Desk;
 use crate::world::experiment_text;
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Float32Type, Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type};
 use perennial::data::scores::Scores;
 use perennial::eval::Results;
@@ -312,6 +312,16 @@ fn a_version_scores_rows_as_the_run_did() {
         }
     }
     assert!(same_history > 100 && differ > 50, "{same_history} of the same history, {differ} others differ");
+}
+
+#[test]
+fn a_run_is_the_same_from_any_folder() {
+    let desk = desk();
+    std::fs::create_dir(desk.path("deep")).unwrap();
+    desk.write("deep/small.toml", experiment_text(std::path::Path::new("..")));
+    desk.done("run deep/small.toml --out run");
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_perennial"));
+    command.current_dir(desk.path("deep")).args(["run", "small.toml", "--out", "../run"]).assert().success();
 }
 
 /// An interrupt ends a run with 130; the same command goes on from there and ends as if nothing had been.

@@ -61,7 +61,7 @@ impl Desk {
         }
     }
 
-    /// The same for a command that is running: its peak memory in bytes comes with it.
+    /// A command that must succeed and never hold more than `most` bytes; how many it held, and for how long it ran.
     #[cfg(target_os = "linux")]
     #[track_caller]
     pub(crate) fn done_within(&self, line: &str, most: u64) -> (u64, Duration) {

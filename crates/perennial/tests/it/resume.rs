@@ -32,6 +32,27 @@ fn same_digest_on_one_and_two_workers_and_when_run_again() {
     assert_eq!(run("one", 2), first, "a finished run is found finished");
 }
 
+/// One seed and two methods over two periods, then all of it in the same folder.
+#[test]
+fn a_run_that_grew_is_the_same_as_one_begun_whole() {
+    let log = write_log();
+    let whole = experiment(log.path());
+    let mut part = whole.clone();
+    part.seeds.truncate(1);
+    part.method.truncate(2);
+    part.protocol.periods = Some(2);
+    let folder = tempfile::tempdir().unwrap();
+    let run = |experiment, name: &str| {
+        let out = folder.path().join(name);
+        let outcome = run_on(experiment, &out, 2, Disk::default()).unwrap();
+        outcome_of(&out, outcome.digest)
+    };
+    let first = run(&part, "grown");
+    let expected = run(&whole, "whole");
+    assert_ne!(first, expected);
+    assert_eq!(run(&whole, "grown"), expected);
+}
+
 /// Cuts a run at every n-th write point and runs it again. Every point is cut with `PERENNIAL_FAULTS=all`; otherwise
 /// some fifty spread over all of them.
 #[test]

@@ -21,9 +21,18 @@ impl Watch for Silent {
 /// A log of six small periods in a folder of its own.
 pub(crate) fn write_log() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let config = MarketplaceConfig { periods: 6, rows: 300, ..MarketplaceConfig::default() };
-    Marketplace::new(config, 1).unwrap().write(folder.path()).unwrap();
+    write(folder.path(), 1);
     folder
+}
+
+/// Puts another log of as many rows in the place of the one that is there.
+pub(crate) fn write_other_log(folder: &Path) {
+    write(folder, 2);
+}
+
+fn write(folder: &Path, seed: u64) {
+    let config = MarketplaceConfig { periods: 6, rows: 300, ..MarketplaceConfig::default() };
+    Marketplace::new(config, seed).unwrap().write(folder).unwrap();
 }
 
 /// The text of an experiment on a log written by [`write_log`].
