@@ -73,8 +73,9 @@ impl Page<'_> {
             .periods
             .iter()
             .fold((0, 0), |(rows, positives), facts| (rows + facts.rows, positives + facts.positives));
-        let seeds: BTreeSet<u64> =
-            results.methods.iter().flat_map(|method| &method.seeds).map(|run| run.seed).collect();
+        // References have no use for seeds and one of their own.
+        let learners = results.methods.iter().filter(|method| method.kind != MethodKind::Reference);
+        let seeds: BTreeSet<u64> = learners.flat_map(|method| &method.seeds).map(|run| run.seed).collect();
         let mut facts = vec![show::plural(results.periods.len(), "scored period")];
         if let (Some(first), Some(last)) = (results.periods.first(), results.periods.last()) {
             facts.push(format!("{} to {}", show::time(first.start), show::time(last.end)));

@@ -14,7 +14,7 @@ use std::path::PathBuf;
     after_help = "Methods of the same name are compared over the periods that both runs averaged. Differences are \
                         paired by seed, or by period where there is one seed."
 )]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Folder of the run before
     before: PathBuf,
     /// Folder of the run after

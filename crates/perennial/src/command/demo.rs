@@ -20,7 +20,7 @@ const EXPERIMENT: &str = include_str!("demo.toml");
                         four days, new items burst in, sparse users return after days. Its true click probabilities \
                         are known, so the table shows how far from the best achievable score each method is."
 )]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Folder of the run
     #[arg(long, short, default_value = "runs/demo")]
     out: PathBuf,

@@ -18,7 +18,7 @@ use std::path::PathBuf;
     perennial import --schema clicks.toml 'clicks/*.csv.gz' --out logs/clicks\n\n\
     Bad rows are counted by reason and listed with file and line in bad_rows.jsonl; originals are never changed.\n\
     `perennial schema infer FILE` proposes a schema, `perennial schema list` shows the data sets.")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Files, folders of partitions or patterns, in order of time
     #[arg(required = true)]
     sources: Vec<PathBuf>,

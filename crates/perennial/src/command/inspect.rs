@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Folder of a log, or of a run together with a version
     path: PathBuf,
     /// A version of the run, such as incremental/1/0012, or an alias

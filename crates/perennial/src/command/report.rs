@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     folder: RunFolder,
     /// Where to write the page [default: report.html in the run's folder]

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = "A run that was killed goes on with the same command and ends with the same digest.\n\
                         Workers change speed only, never a result.")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The experiment file
     experiment: PathBuf,
     /// Folder of the run [default: runs/<name of the experiment>]

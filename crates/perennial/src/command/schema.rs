@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// Arguments of `schema`.
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
 }

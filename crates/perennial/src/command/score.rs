@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
                         the version has; labels among the rows change nothing. The result has a row per input row: \
                         event_id (the file's own, or a hash of file name and row) and logit, in order of time."
 )]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Folder of the run
     run: PathBuf,
     /// The version or alias, such as incremental/1/0012, incremental/1 (its last) or live

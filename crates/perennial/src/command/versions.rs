@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Arguments of `versions`.
 #[derive(Debug, Args)]
 #[command(after_help = "A version is named <method>/<seed>/<period>; an alias may stand wherever a version may.")]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Folder of the run, or of the store itself
     folder: PathBuf,
     #[command(subcommand)]
