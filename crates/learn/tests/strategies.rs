@@ -1,6 +1,8 @@
 //! Laws that every strategy obeys, on a toy world with a known answer: users like items of their own parity, and from
 //! the third period on it is the other way round.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
+
 use perennial_core::{Column, Digest, Examples, FeatureSet, Schema, Spans, Stream, Timestamp};
 use perennial_learn::strategy::{Batch, BatchInit, Retrain};
 use perennial_learn::{Archive, Env, LearnError, Learned, StrategyConfig, TrainingConfig, pretrain};
@@ -38,7 +40,7 @@ fn schema() -> Schema {
 const FLIP: u32 = 3;
 
 fn likes(period: u32, user: u64, item: u64) -> bool {
-    ((user + item) % 2 == 0) != (period >= FLIP)
+    (user + item).is_multiple_of(2) != (period >= FLIP)
 }
 
 /// 600 examples of 20 users and 20 items, `first..` by key; histories are empty.

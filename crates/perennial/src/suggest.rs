@@ -1,7 +1,7 @@
 //! Errors that suggest.
 
 /// Adds "did you mean" to a message of the form ``unknown field `x`, expected one of `y`, `z` `` (or variant).
-pub fn explain(message: &str) -> String {
+pub(crate) fn explain(message: &str) -> String {
     let Some(at) = message.find("unknown field `").or_else(|| message.find("unknown variant `")) else {
         return message.trim_end().to_owned();
     };
@@ -14,7 +14,7 @@ pub fn explain(message: &str) -> String {
 }
 
 /// The candidate most like `word`, if any is like it at all.
-pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let scored = candidates.map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
     let (score, best) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (score > 0.7).then_some(best)

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How to show things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Progress bars and tables.
     Pretty,
     /// Results only.
@@ -19,27 +19,27 @@ pub enum Mode {
 }
 
 /// Standard output and standard error, with progress bars on the latter.
-pub struct Terminal {
+pub(crate) struct Terminal {
     mode: Mode,
     bar: ProgressBar,
 }
 
 impl Terminal {
     /// A terminal in this mode.
-    pub fn new(mode: Mode) -> Terminal {
+    pub(crate) fn new(mode: Mode) -> Terminal {
         let shown = mode == Mode::Pretty && std::io::stderr().is_terminal();
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Terminal { mode, bar: ProgressBar::with_draw_target(Some(0), target) }
     }
 
     /// Whether results go out as JSON.
-    pub fn json(&self) -> bool {
+    pub(crate) fn json(&self) -> bool {
         self.mode == Mode::Json
     }
 
     /// Prints a result. A closed pipe is nobody's error.
     #[allow(clippy::print_stdout, reason = "this is the one place where results are printed")]
-    pub fn print(&self, text: &str) {
+    pub(crate) fn print(&self, text: &str) {
         self.bar.finish_and_clear();
         let mut out = std::io::stdout().lock();
         let end = if text.ends_with('\n') { "" } else { "\n" };
@@ -47,7 +47,7 @@ impl Terminal {
     }
 
     /// Tells a person something beside the results.
-    pub fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         match self.mode {
             Mode::Pretty => self.bar.suspend(|| self.to_stderr(text)),
             Mode::Json => self.to_stderr(&json!({ "note": text }).to_string()),
@@ -56,7 +56,7 @@ impl Terminal {
     }
 
     /// Shows an error with all its causes.
-    pub fn fail(&self, error: &anyhow::Error) {
+    pub(crate) fn fail(&self, error: &anyhow::Error) {
         self.bar.finish_and_clear();
         let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
         match self.mode {
@@ -66,7 +66,7 @@ impl Terminal {
     }
 
     /// Begins a bar of `length` units of `what`; also resets the rate.
-    pub fn begin(&self, what: &str, length: u64) {
+    pub(crate) fn begin(&self, what: &str, length: u64) {
         let template = "{msg:.bold} {wide_bar:.cyan/dim} {human_pos}/{human_len} {per_sec:.dim} {eta:>4} left";
         let style = ProgressStyle::with_template(template).expect("the template is fixed").progress_chars("━╸─");
         self.bar.reset();
@@ -76,12 +76,12 @@ impl Terminal {
     }
 
     /// Moves the bar.
-    pub fn at(&self, position: u64) {
+    pub(crate) fn at(&self, position: u64) {
         self.bar.set_position(position);
     }
 
     /// Takes the bar away.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }
 
@@ -94,13 +94,13 @@ impl Terminal {
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Whether the person asked to stop.
-pub fn stop_requested() -> bool {
+pub(crate) fn stop_requested() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
 /// From now on an interrupt asks to stop instead of ending the process. A second one ends it: every file is written
 /// whole, so that is safe too.
-pub fn stop_on_interrupt() {
+pub(crate) fn stop_on_interrupt() {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {
         let asked = || {
