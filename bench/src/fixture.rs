@@ -17,8 +17,10 @@ pub enum Ids {
 /// Sizes of a fixture.
 #[derive(Debug, Clone)]
 pub struct Shape {
-    /// Users, and items.
+    /// Rows of the table of users, and of the table of items.
     pub ids: usize,
+    /// How many of them occur, scattered over the tables; at most `ids`.
+    pub drawn: usize,
     /// Items in a history.
     pub history: usize,
     /// Floats per embedding.
@@ -55,7 +57,7 @@ pub fn model(shape: &Shape, training: &TrainingConfig) -> anyhow::Result<Learned
 /// Encoded examples with ids drawn over the whole tables.
 pub fn examples(shape: &Shape, ids: Ids, rows: usize) -> Encoded {
     let mut stream = Stream::new(&[7]);
-    let mut draw = sampler(shape.ids, ids);
+    let mut draw = sampler(shape, ids);
     let mut many = |n: usize| (0..n).map(|_| RESERVED_ROWS as u32 + draw(&mut stream)).collect::<Vec<u32>>();
     let (users, items, past) = (many(rows), many(rows), many(rows * shape.history));
     let len = shape.history as u32;
@@ -69,20 +71,47 @@ pub fn examples(shape: &Shape, ids: Ids, rows: usize) -> Encoded {
     Encoded { columns, label, weight: vec![1.0; rows] }
 }
 
-fn sampler(ids: usize, how: Ids) -> Box<dyn FnMut(&mut Stream) -> u32> {
-    match how {
-        Ids::Uniform => Box::new(move |stream| stream.below(ids as u64) as u32),
-        Ids::Zipf => {
-            let mut sums: Vec<f64> = (1..=ids).map(|rank| (rank as f64).powf(-1.05)).collect();
-            (1..ids).for_each(|i| sums[i] += sums[i - 1]);
-            let all = sums[ids - 1];
-            // Ranks are scattered over the rows, as ids that arrive over time are.
-            let mut rows: Vec<u32> = (0..ids as u32).collect();
-            Stream::new(&[9]).shuffle(&mut rows);
-            Box::new(move |stream| {
-                let at = stream.unit_f64() * all;
-                rows[sums.partition_point(|sum| *sum < at).min(ids - 1)]
-            })
+/// Distinct rows of tables per batch, on average: what a step's cost ought to depend on.
+pub fn distinct_rows(data: &Encoded, batch: usize) -> f64 {
+    let batches = data.len() / batch;
+    let mut rows = 0;
+    for examples in (0..batches).map(|i| i * batch..(i + 1) * batch) {
+        let mut items = Vec::new();
+        for column in &data.columns[1..] {
+            match column {
+                Column::Id(ids) => items.extend_from_slice(&ids[examples.clone()]),
+                Column::Bag { spans, ids, .. } => {
+                    examples.clone().for_each(|i| items.extend_from_slice(&ids[spans.range(i)]));
+                }
+                Column::Numeric(_) => {}
+            }
         }
+        let Column::Id(users) = &data.columns[0] else { unreachable!("the first column holds users") };
+        rows += count_distinct(&mut users[examples].to_vec()) + count_distinct(&mut items);
+    }
+    rows as f64 / batches as f64
+}
+
+fn count_distinct(ids: &mut Vec<u32>) -> usize {
+    ids.sort_unstable();
+    ids.dedup();
+    ids.len()
+}
+
+fn sampler(shape: &Shape, how: Ids) -> impl FnMut(&mut Stream) -> u32 {
+    let drawn = shape.drawn;
+    // Ranks are scattered over the rows, as ids that arrive over time are.
+    let mut rows: Vec<u32> = (0..shape.ids as u32).collect();
+    Stream::new(&[9]).shuffle(&mut rows);
+    rows.truncate(drawn);
+    let power = match how {
+        Ids::Uniform => 0.0,
+        Ids::Zipf => -1.05,
+    };
+    let mut sums: Vec<f64> = (1..=drawn).map(|rank| (rank as f64).powf(power)).collect();
+    (1..drawn).for_each(|i| sums[i] += sums[i - 1]);
+    move |stream| {
+        let at = stream.unit_f64() * sums[drawn - 1];
+        rows[sums.partition_point(|sum| *sum < at).min(drawn - 1)]
     }
 }

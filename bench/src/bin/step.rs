@@ -46,7 +46,7 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let Arguments { ids, batch, history, dim, ref hidden, distribution, workers, shards, repeats, steps } = arguments;
-    let shape = Shape { ids, history, dim, hidden: hidden.clone() };
+    let shape = Shape { ids, drawn: ids, history, dim, hidden: hidden.clone() };
     let training = TrainingConfig { batch_size: batch, shards, ..TrainingConfig::default() };
     let mut learned = model(&shape, &training)?;
     let data = examples(&shape, distribution, batch * steps);
@@ -65,6 +65,7 @@ fn main() -> Result<()> {
         "distribution": format!("{distribution:?}").to_lowercase(), "threads": workers, "shards": shards,
         "kernels": perennial_nn::kernel_set(),
         "ms_min": timing.min() * 1e3, "ms_median": timing.median() * 1e3, "ms_max": timing.max() * 1e3,
+        "cpu_ms_min": timing.cpu_min().map(|seconds| seconds * 1e3),
         "examples_per_second": batch as f64 / timing.median(), "last_loss": last,
     });
     println!("{row}");
