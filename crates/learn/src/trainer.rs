@@ -13,6 +13,7 @@ use perennial_nn::{Tape, Workers};
 use perennial_stream::SeenPeriod;
 use perennial_table::{RowMode, Shard as Rows, Table, Touches};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Settings of the training loop.
@@ -64,9 +65,10 @@ impl TrainingConfig {
             _ if self.epochs == 0 || self.pretrain_epochs == 0 => {
                 fail("training.epochs", "at least one pass is needed")
             }
-            _ if self.clip_norm.is_some_and(|norm| norm <= 0.0) => {
-                fail("training.clip_norm", "the norm must be positive")
+            _ if self.clip_norm.is_some_and(|norm| !(norm > 0.0 && norm.is_finite())) => {
+                fail("training.clip_norm", "the norm must be positive and finite")
             }
+            _ if self.shards > 1024 => fail("training.shards", "at most 1024 parts are possible"),
             _ => Ok(()),
         }
     }
@@ -97,8 +99,7 @@ pub(crate) fn fit(
     period: u32,
     env: &Env<'_>,
 ) -> Result<(Learned, Trained), LearnError> {
-    let parts: Vec<&Examples> = periods.iter().flat_map(|period| period.parts()).map(|part| &**part).collect();
-    let data = admit_and_encode(&mut learned, &parts)?;
+    let data = admit_and_encode(&mut learned, periods)?;
     let mut order: Vec<u32> = (0..data.len() as u32).collect();
     let mut trainer = Trainer::new(env.training);
     let mut trained = Trained::default();
@@ -126,13 +127,20 @@ pub(crate) fn fit(
     Ok((learned, trained))
 }
 
-/// Lets the encoder learn the ids of `parts`, gives them rows, and encodes all.
-fn admit_and_encode(learned: &mut Learned, parts: &[&Examples]) -> Result<Encoded, LearnError> {
+/// Lets the encoder learn the ids of the periods that it has not observed yet, gives them rows, and encodes all.
+fn admit_and_encode(learned: &mut Learned, periods: &[&SeenPeriod]) -> Result<Encoded, LearnError> {
     let servable = &mut learned.servable;
-    let admitted = servable.encoder.observe(parts);
+    let parts = |period: &&SeenPeriod| period.parts().to_vec();
+    let known = servable.encoder.observed();
+    let new = periods.iter().filter(|period| known.is_none_or(|known| period.index() as u32 > known));
+    let fresh: Vec<Arc<Examples>> = new.flat_map(parts).collect();
+    let admitted = servable.encoder.observe(&fresh.iter().map(|part| &**part).collect::<Vec<_>>());
+    if let Some(last) = periods.iter().map(|period| period.index() as u32).max() {
+        servable.encoder.set_observed(known.map_or(last, |known| known.max(last)));
+    }
     servable.params.grow(servable.backbone.spec(), &admitted);
     let mut data = Encoded::default();
-    for part in parts {
+    for part in periods.iter().flat_map(|period| period.parts()) {
         let columns = servable.encoder.encode(part)?;
         data.append(&Encoded { columns, label: part.label.clone(), weight: part.weight.clone() });
     }

@@ -21,20 +21,23 @@ fn registered() -> Vec<(&'static str, StrategyConfig)> {
         ("batch-2", batch(2, BatchInit::Previous)),
         ("batch-2 from pre-trained", batch(2, BatchInit::Pretrained)),
         ("batch-2 from scratch", batch(2, BatchInit::Scratch)),
-        ("retrain", StrategyConfig::Retrain(Retrain { epochs: Some(1) })),
+        ("retrain", StrategyConfig::Retrain(Retrain { epochs: Some(4) })),
     ]
 }
 
-fn schema() -> Schema {
-    let text = r#"
+/// Items need `min_count` observations for a row.
+fn schema(min_count: u32) -> Schema {
+    let text = format!(
+        r#"
         name = "parity"
         field = [
-          { name = "user", kind = "id", role = "user", id = "int" },
-          { name = "item", kind = "id", role = "item", id = "int" },
-          { name = "when", kind = "timestamp", unit = "s" },
-          { name = "liked", kind = "label" },
-        ]"#;
-    Schema::parse(text).unwrap()
+          {{ name = "user", kind = "id", role = "user", id = "int" }},
+          {{ name = "item", kind = "id", role = "item", id = "int", vocabulary = {{ open = {{ min_count = {min_count} }} }} }},
+          {{ name = "when", kind = "timestamp", unit = "s" }},
+          {{ name = "liked", kind = "label" }},
+        ]"#
+    );
+    Schema::parse(&text).unwrap()
 }
 
 const FLIP: u32 = 3;
@@ -101,15 +104,16 @@ struct Loop {
     training: TrainingConfig,
     workers: Workers,
     seed: u64,
+    min_count: u32,
 }
 
 impl Loop {
     fn new(rows: RowMode, workers: usize) -> Loop {
-        Loop { training: training(rows), workers: Workers::new(workers), seed: 7 }
+        Loop { training: training(rows), workers: Workers::new(workers), seed: 7, min_count: 1 }
     }
 
     fn blank(&self) -> Learned {
-        let encoder = Encoder::new(FeatureSet::of(&schema(), true), EncoderConfig::default());
+        let encoder = Encoder::new(FeatureSet::of(&schema(self.min_count), true), EncoderConfig::default());
         Learned::new(&BackboneConfig::default(), encoder, &self.training, self.seed).unwrap()
     }
 
@@ -200,7 +204,20 @@ fn an_empty_period_changes_nothing_that_is_served() {
     let pretrained = world.pretrain();
     let nothing = seen(1, Examples { keys: vec![vec![], vec![]], columns: empty_columns(), ..Examples::default() });
     let updated = world.update(&StrategyConfig::Incremental, &pretrained, pretrained.clone(), &nothing);
-    assert_eq!(updated.digest(), pretrained.digest());
+    assert_eq!(updated.servable.params.digest(), pretrained.servable.params.digest());
+    assert_eq!(updated.servable.encoder.vocabularies(), pretrained.servable.encoder.vocabularies());
+    assert_eq!(updated.step, pretrained.step);
+}
+
+#[test]
+fn an_observation_counts_once_however_often_it_is_trained_on() {
+    let once = |strategy: &StrategyConfig| {
+        let mut world = Loop::new(RowMode::Lazy, 1);
+        world.min_count = 1_000;
+        world.run(strategy, 3).servable.encoder.vocabularies()[1].to_bytes()
+    };
+    let batch = StrategyConfig::Batch(Batch { window: 3, init: BatchInit::Previous });
+    assert_eq!(once(&batch), once(&StrategyConfig::Incremental));
 }
 
 fn empty_columns() -> Vec<Column> {

@@ -160,6 +160,7 @@ impl Experiment {
         if self.protocol.average_last == Some(0) || self.protocol.periods == Some(0) {
             bail!("protocol: average_last and periods must be at least 1");
         }
+        self.encoder.check()?;
         self.training.check()?;
         self.check_methods()
     }

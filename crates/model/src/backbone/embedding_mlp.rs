@@ -6,6 +6,10 @@
 //! ```text
 //! x = [E_user(u); pool_h E_item(h); E_item(i); ...]      z = W_L relu(... relu(W_1 x + b_1) ...) + b_L
 //! ```
+//!
+//! Departures: any features of the schema may go in, numbers as they are encoded; and where a past item has no
+//! category at all, it is left out of the mean over the history's categories, while the paper's code divides by the
+//! length of the history.
 
 use crate::encoder::{Encoder, Input};
 use crate::view::Lookup;
@@ -87,6 +91,7 @@ impl EmbeddingMlp {
             model.lookups.push(lookup);
             width += dim;
         }
+        refuse_unused_inits(config, &model.spec)?;
         for (layer, &next) in config.hidden.iter().chain([&1]).enumerate() {
             model.add_layer(layer, width, next, config.random_biases);
             width = next;
@@ -99,7 +104,7 @@ impl EmbeddingMlp {
         &self.spec
     }
 
-    /// The one embedded input.
+    /// What goes in, side by side in this order.
     pub fn lookups(&self) -> &[Lookup] {
         &self.lookups
     }
@@ -151,9 +156,23 @@ impl History {
 fn check_widths(config: &EmbeddingMlpConfig) -> Result<(), ModelError> {
     let fail = |key: &str, problem: &str| Err(ModelError::Config { key: key.into(), problem: problem.into() });
     match () {
+        _ if config.dim > 4096 => fail("dim", "at most 4,096 floats are possible"),
+        _ if config.hidden.iter().any(|width| *width > 65_536) => fail("hidden", "at most 65,536 units are possible"),
         _ if config.dim == 0 => fail("dim", "an embedding needs at least one float"),
         _ if config.hidden.contains(&0) => fail("hidden", "a layer needs at least one unit"),
         _ => Ok(()),
+    }
+}
+
+/// An initialisation for a domain that has no table is a mistake, and a silent one would change results.
+fn refuse_unused_inits(config: &EmbeddingMlpConfig, spec: &ModelSpec) -> Result<(), ModelError> {
+    let known: Vec<&str> = spec.tables.iter().filter_map(|table| table.name.strip_prefix("embedding.")).collect();
+    match config.embedding_init_of.keys().find(|domain| !known.contains(&domain.as_str())) {
+        None => Ok(()),
+        Some(domain) => Err(ModelError::Config {
+            key: format!("embedding_init_of.{domain}"),
+            problem: format!("there is no such table; there are: {}", known.join(", ")),
+        }),
     }
 }
 

@@ -25,6 +25,19 @@ pub struct EncoderConfig {
     pub numeric: NumericEncoding,
 }
 
+impl EncoderConfig {
+    /// Refuses settings that cannot work.
+    pub fn check(&self) -> Result<(), ModelError> {
+        match self.numeric {
+            NumericEncoding::Buckets(buckets) if !(2..=65_536).contains(&buckets) => Err(ModelError::Config {
+                key: "encoder.numeric.buckets".into(),
+                problem: format!("from 2 to 65,536 buckets are possible, got {buckets}"),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What an id without a row stands for at scoring.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,6 +70,8 @@ pub struct Encoder {
     vocabularies: Vec<Vocab>,
     /// One per numeric feature, in order of features.
     numbers: Vec<NumericState>,
+    /// The last period that was observed: periods overlap in what strategies train on, and count once.
+    observed: Option<u32>,
 }
 
 /// Examples in rows, and the keys whose rows lie beyond the tables: they are made by growing a snapshot.
@@ -81,7 +96,7 @@ impl Encoder {
                 }
             }
         }
-        Encoder { config, features, vocabularies, numbers }
+        Encoder { config, features, vocabularies, numbers, observed: None }
     }
 
     /// The features that go in.
@@ -128,8 +143,18 @@ impl Encoder {
         &self.vocabularies
     }
 
-    /// Learns from training data: counts ids, admits those seen often enough, and fits numeric features on the first
-    /// call. Returns the keys that got a row, per vocabulary, in order of their rows.
+    /// The last period that was observed.
+    pub fn observed(&self) -> Option<u32> {
+        self.observed
+    }
+
+    /// Notes that all periods up to this one have been observed.
+    pub fn set_observed(&mut self, period: u32) {
+        self.observed = Some(period);
+    }
+
+    /// Learns from training data that it has not seen before: counts ids, admits those seen often enough, and fits
+    /// numeric features on the first values. Returns the keys that got a row, per vocabulary, in order of their rows.
     pub fn observe(&mut self, parts: &[&Examples]) -> Vec<Vec<u64>> {
         self.fit_numbers(parts);
         let before: Vec<usize> = self.vocabularies.iter().map(Vocab::rows).collect();
@@ -175,7 +200,7 @@ impl Encoder {
                     ids: lookup(ids, &rows[vocab.0 as usize]),
                     weights: weights.clone(),
                 },
-                (FeatureKind::Numeric, Column::Numeric(values)) => next().encode(values),
+                (FeatureKind::Numeric, Column::Numeric(values)) => next().encode(self.config.numeric, values),
                 _ => return Err(ModelError::ColumnKind { feature: feature.name.clone() }),
             })
         });
@@ -201,7 +226,8 @@ fn lookup(ids: &[u32], rows: &[u32]) -> Vec<u32> {
     ids.iter().map(|&id| rows[id as usize]).collect()
 }
 
-/// Per vocabulary, how often each key occurs outside histories; a key that occurs in histories only counts once.
+/// Per vocabulary, how often each key occurs outside histories, sampled negatives included: what is shown is observed.
+/// A key that occurs in histories only is not observed here; it was when it was shown.
 fn occurrences(part: &Examples, features: &FeatureSet) -> Vec<Vec<u32>> {
     let mut counts: Vec<Vec<u32>> = part.keys.iter().map(|keys| vec![0; keys.len()]).collect();
     for (feature, column) in features.features.iter().zip(&part.columns) {
@@ -218,7 +244,6 @@ fn occurrences(part: &Examples, features: &FeatureSet) -> Vec<Vec<u32>> {
             _ => {}
         }
     }
-    counts.iter_mut().flatten().for_each(|count| *count = (*count).max(1));
     counts
 }
 
@@ -235,6 +260,7 @@ struct Stored<'a> {
     config: Cow<'a, EncoderConfig>,
     features: Cow<'a, FeatureSet>,
     numbers: Cow<'a, [NumericState]>,
+    observed: Option<u32>,
 }
 
 const FORMAT: u32 = 1;
@@ -247,6 +273,7 @@ impl Encoder {
             config: Cow::Borrowed(&self.config),
             features: Cow::Borrowed(&self.features),
             numbers: Cow::Borrowed(&self.numbers),
+            observed: self.observed,
         };
         serde_json::to_vec_pretty(&stored).expect("plain data is JSON")
     }
@@ -264,6 +291,7 @@ impl Encoder {
             return Err(corrupt(format!("expected {expected} vocabularies, got {got}")));
         }
         encoder.numbers = stored.numbers.into_owned();
+        encoder.observed = stored.observed;
         for (vocab, bytes) in encoder.vocabularies.iter_mut().zip(vocabularies) {
             vocab.restore(bytes).map_err(&corrupt)?;
         }
@@ -341,6 +369,22 @@ mod tests {
         assert_eq!(encoder.observe(&[&part])[1], Vec::<u64>::new());
         assert_eq!(encoder.encode(&part).unwrap()[1], Column::Id(vec![UNKNOWN_ROW; 3]));
         assert_eq!(encoder.observe(&[&examples(&[50], &[0.0])])[1], [50], "counts carry over");
+    }
+
+    #[test]
+    fn an_id_that_is_only_remembered_is_not_observed() {
+        let mut encoder = Encoder::new(features("{ open = {} }"), EncoderConfig::default());
+        let mut part = examples(&[50, 60], &[0.0; 2]);
+        part.columns[1] = Column::Id(vec![1, 1]);
+        assert_eq!(encoder.observe(&[&part])[1], [60], "50 occurs in a history only");
+    }
+
+    #[test]
+    fn absurd_buckets_are_refused() {
+        for buckets in [0, 1, 65_537, u32::MAX] {
+            let config = EncoderConfig { numeric: NumericEncoding::Buckets(buckets), ..EncoderConfig::default() };
+            assert!(config.check().is_err(), "{buckets}");
+        }
     }
 
     #[test]

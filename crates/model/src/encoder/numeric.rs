@@ -41,9 +41,12 @@ pub enum NumericState {
 }
 
 impl NumericState {
-    /// Fits on training values; NaN is null and left out.
+    /// Fits on training values; NaN is null and left out. Without any value nothing is fitted.
     pub fn fit(encoding: NumericEncoding, values: impl Iterator<Item = f32>) -> NumericState {
         let mut present: Vec<f32> = values.filter(|value| !value.is_nan()).collect();
+        if present.is_empty() {
+            return NumericState::Unfitted;
+        }
         match encoding {
             NumericEncoding::Raw => NumericState::Affine { shift: 0.0, scale: 1.0 },
             NumericEncoding::Standard => standardise(&present),
@@ -55,9 +58,9 @@ impl NumericState {
     }
 
     /// Encodes `[examples]` numbers: as numbers, or as rows of buckets.
-    pub fn encode(&self, values: &[f32]) -> Column {
+    pub fn encode(&self, encoding: NumericEncoding, values: &[f32]) -> Column {
         match self {
-            NumericState::Unfitted => Column::Numeric(vec![0.0; values.len()]),
+            NumericState::Unfitted => unfitted(encoding, values.len()),
             NumericState::Affine { shift, scale } => {
                 Column::Numeric(values.iter().map(|x| if x.is_nan() { 0.0 } else { (x - shift) * scale }).collect())
             }
@@ -69,6 +72,14 @@ impl NumericState {
                 Column::Id(values.iter().map(|x| RESERVED_ROWS as u32 + bucket(x)).collect())
             }
         }
+    }
+}
+
+/// What stands for numbers before any was seen: the mean, or the bucket of null.
+fn unfitted(encoding: NumericEncoding, rows: usize) -> Column {
+    match encoding {
+        NumericEncoding::Buckets(buckets) => Column::Id(vec![RESERVED_ROWS as u32 + buckets; rows]),
+        NumericEncoding::Standard | NumericEncoding::Raw => Column::Numeric(vec![0.0; rows]),
     }
 }
 
@@ -96,22 +107,29 @@ mod tests {
     #[test]
     fn standard_has_mean_zero_and_variance_one() {
         let state = NumericState::fit(NumericEncoding::Standard, [1.0, 3.0, f32::NAN].into_iter());
-        assert_eq!(state.encode(&[1.0, 3.0, f32::NAN]), Column::Numeric(vec![-1.0, 1.0, 0.0]));
+        assert_eq!(
+            state.encode(NumericEncoding::Standard, &[1.0, 3.0, f32::NAN]),
+            Column::Numeric(vec![-1.0, 1.0, 0.0])
+        );
     }
 
     #[test]
     fn buckets_hold_equal_counts_and_null_has_its_own() {
         let state = NumericState::fit(NumericEncoding::Buckets(4), (0..8).map(|x| x as f32));
         // Edges 2, 4, 6: two values to each bucket; rows start after the reserved two.
-        let encoded = state.encode(&[-9.0, 0.0, 1.0, 2.0, 3.9, 4.0, 7.0, 99.0, f32::NAN]);
+        let encoded = state.encode(NumericEncoding::Buckets(4), &[-9.0, 0.0, 1.0, 2.0, 3.9, 4.0, 7.0, 99.0, f32::NAN]);
         assert_eq!(encoded, Column::Id(vec![2, 2, 2, 3, 3, 4, 5, 5, 6]));
     }
 
     #[test]
     fn a_constant_or_empty_field_stays_finite() {
-        for values in [vec![5.0, 5.0], vec![]] {
-            let state = NumericState::fit(NumericEncoding::Standard, values.into_iter());
-            let Column::Numeric(encoded) = state.encode(&[5.0, 6.0]) else { panic!("numbers") };
+        let constant = NumericState::fit(NumericEncoding::Standard, [5.0, 5.0].into_iter());
+        let empty = NumericState::fit(NumericEncoding::Standard, [f32::NAN].into_iter());
+        assert_eq!(empty, NumericState::Unfitted, "what was fitted on nothing would be kept for ever");
+        for state in [constant, empty] {
+            let Column::Numeric(encoded) = state.encode(NumericEncoding::Standard, &[5.0, 6.0]) else {
+                panic!("numbers")
+            };
             assert!(encoded.iter().all(|x| x.is_finite()));
         }
     }

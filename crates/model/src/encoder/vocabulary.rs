@@ -91,7 +91,7 @@ impl Vocab {
     pub fn observe(&mut self, observed: &[u64], counts: &[u32]) {
         let Vocab::Open { min_count, rows, keys, waiting } = self else { return };
         for (&key, &count) in observed.iter().zip(counts) {
-            if rows.contains_key(&key) {
+            if count == 0 || rows.contains_key(&key) {
                 continue;
             }
             let total = waiting.get(&key).copied().unwrap_or(0).saturating_add(count);

@@ -66,7 +66,7 @@ fn trained_per_seed(experiment: &Experiment, examples: &[u64], first: u32) -> u6
     let pretraining = u64::from(training.pretrain_epochs) * sum(0..first as usize);
     let updates = first as usize..examples.len() - 1;
     let of_method = |strategy: &StrategyConfig| -> u64 {
-        let window = |period: usize| (period + 1).saturating_sub(1 + strategy.reach())..period + 1;
+        let window = |period: usize| (period + 1).saturating_sub(strategy.reach().saturating_add(1))..period + 1;
         let passes = match strategy {
             StrategyConfig::Frozen => 0,
             StrategyConfig::Retrain(retrain) => retrain.epochs.unwrap_or(training.pretrain_epochs),
