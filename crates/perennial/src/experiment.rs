@@ -226,6 +226,14 @@ mod tests {
     }
 
     #[test]
+    fn a_strategy_without_options_is_a_name() {
+        let text = EXAMPLE.replace("strategy = \"incremental\"", "strategy = \"retrain\"");
+        let experiment = Experiment::parse(&text).unwrap();
+        assert_eq!(experiment.method[0].strategy, StrategyConfig::Retrain(Default::default()));
+        assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
+    }
+
+    #[test]
     fn a_run_may_grow_but_not_change() {
         let experiment = Experiment::parse(EXAMPLE).unwrap();
         let conflict = |from: &str, to: &str| {
@@ -250,6 +258,8 @@ mod tests {
         refused("pretrain = 10", "pretrain = 0", "at least one period");
         refused("window = 3", "window = 0", "at least one period");
         refused("window = 3", "windw = 3", "did you mean \"window\"");
+        refused("strategy = \"incremental\"", "strategy = \"batch\"", "{ batch = { window = 3 } }");
+        refused("strategy = \"incremental\"", "strategy = \"incrementl\"", "did you mean \"incremental\"");
         refused("name = \"batch-3\"", "name = \"incremental\"", "is there twice");
         refused("name = \"batch-3\"", "name = \"popularity\"", "taken");
         refused("name = \"batch-3\"", "name = \"../x\"", "is not a name");

@@ -12,10 +12,14 @@ pub use retrain::Retrain;
 
 use crate::{Env, LearnError, Learned, Trained};
 use perennial_stream::SeenPeriod;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 
-/// Which strategy, and its options.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Which strategy, and its options. Written as a name where no option must be given (`"retrain"`), else as a table
+/// (`{ batch = { window = 3 } }`).
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StrategyConfig {
     /// Never updated after pre-training: what staleness costs.
@@ -26,6 +30,47 @@ pub enum StrategyConfig {
     Batch(Batch),
     /// From scratch on everything seen so far.
     Retrain(Retrain),
+}
+
+/// The strategies that have options.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WithOptions {
+    Batch(Batch),
+    Retrain(Retrain),
+}
+
+impl<'de> Deserialize<'de> for StrategyConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NameOrTable)
+    }
+}
+
+struct NameOrTable;
+
+impl<'de> Visitor<'de> for NameOrTable {
+    type Value = StrategyConfig;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a strategy: \"frozen\", \"incremental\", \"retrain\" or { batch = { window = 3 } }")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<StrategyConfig, E> {
+        match name {
+            "frozen" => Ok(StrategyConfig::Frozen),
+            "incremental" => Ok(StrategyConfig::Incremental),
+            "retrain" => Ok(StrategyConfig::Retrain(Retrain::default())),
+            "batch" => Err(E::custom("the strategy \"batch\" needs a window: { batch = { window = 3 } }")),
+            _ => Err(E::unknown_variant(name, &["frozen", "incremental", "batch", "retrain"])),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StrategyConfig, A::Error> {
+        Ok(match WithOptions::deserialize(MapAccessDeserializer::new(map))? {
+            WithOptions::Batch(batch) => StrategyConfig::Batch(batch),
+            WithOptions::Retrain(retrain) => StrategyConfig::Retrain(retrain),
+        })
+    }
 }
 
 impl StrategyConfig {

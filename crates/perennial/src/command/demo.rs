@@ -4,11 +4,11 @@ use super::run::{show, threads};
 use crate::experiment::Experiment;
 use crate::run::{self, RunOptions};
 use crate::terminal::{Terminal, stop_on_interrupt};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use perennial_store::{Disk, atomic_write};
-use perennial_world::{LOG_DIR, Marketplace, MarketplaceConfig};
-use std::path::{Path, PathBuf};
+use perennial_store::{Disk, RunLock, atomic_write};
+use perennial_world::{Marketplace, MarketplaceConfig};
+use std::path::PathBuf;
 
 /// The experiment that the demo runs; it is written beside its results, to be changed and run again.
 const EXPERIMENT: &str = include_str!("demo.toml");
@@ -48,12 +48,24 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
     show(&options, &outcome, terminal)
 }
 
-/// Writes the world and the experiment file, unless an earlier demo did.
+/// Writes the world and the experiment file, unless an earlier demo did. A folder that holds another world is refused:
+/// its results would be of neither.
 fn prepare(arguments: &Arguments, terminal: &Terminal) -> Result<Experiment> {
     let folder = &arguments.out;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let _lock = RunLock::acquire(folder)?;
     let path = folder.join("demo.toml");
     let world = folder.join("world");
-    if !done(&world, arguments) {
+    let found = std::fs::read_to_string(world.join(MARK)).ok();
+    if let Some(found) = found.as_deref().filter(|found| *found != mark(arguments)) {
+        bail!(
+            "{} holds the demo of another world ({}; asked for: {}): choose another folder with --out, or delete it",
+            folder.display(),
+            found.trim(),
+            mark(arguments).trim()
+        );
+    }
+    if found.is_none() {
         terminal.note("drawing a marketplace whose true click probabilities are known");
         let default = MarketplaceConfig::default();
         let rows = if arguments.small { default.rows / 4 } else { default.rows };
@@ -70,8 +82,4 @@ const MARK: &str = "world.txt";
 
 fn mark(arguments: &Arguments) -> String {
     format!("seed {} small {}\n", arguments.world_seed, arguments.small)
-}
-
-fn done(world: &Path, arguments: &Arguments) -> bool {
-    world.join(LOG_DIR).is_dir() && std::fs::read_to_string(world.join(MARK)).is_ok_and(|text| text == mark(arguments))
 }

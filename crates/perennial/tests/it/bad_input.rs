@@ -201,7 +201,7 @@ fn a_log_that_changed_under_its_run_is_noticed() {
     write_other_log(log.path());
     desk.refused("run small.toml --out run", &["imported anew or changed", "--out", "delete"]);
     desk.done("demo --small --out demo");
-    desk.refused("demo --small --out demo --world-seed 2 --quiet", &["imported anew or changed"]);
+    desk.refused("demo --small --out demo --world-seed 2 --quiet", &["the demo of another world"]);
 }
 
 /// A disk with room for so many bytes.
