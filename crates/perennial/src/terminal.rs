@@ -58,7 +58,7 @@ impl Terminal {
     /// Shows an error with all its causes.
     pub(crate) fn fail(&self, error: &anyhow::Error) {
         self.bar.finish_and_clear();
-        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+        let causes = causes(error);
         match self.mode {
             Mode::Json => self.to_stderr(&json!({ "error": causes }).to_string()),
             _ => self.to_stderr(&format!("error: {}", causes.join("\n  because: "))),
@@ -90,17 +90,28 @@ impl Terminal {
     }
 }
 
+/// The message and its causes, without those that the message before already tells: many of our errors quote what the
+/// system said.
+fn causes(error: &anyhow::Error) -> Vec<String> {
+    let mut causes: Vec<String> = Vec::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if causes.last().is_none_or(|last| !last.contains(&cause)) {
+            causes.push(cause);
+        }
+    }
+    causes
+}
+
 /// Set by the first interrupt; the second ends the process at once.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Whether the person asked to stop.
-pub(crate) fn stop_requested() -> bool {
-    STOP.load(Ordering::Relaxed)
-}
-
 /// From now on an interrupt asks to stop instead of ending the process. A second one ends it: every file is written
 /// whole, so that is safe too.
-pub(crate) fn stop_on_interrupt() {
+///
+/// Called when the loop of a run begins, which answers within a step. Before that, and in every other command, an
+/// interrupt ends the process at once (a shell shows 130): logs, prepared periods and worlds are made beside their
+/// place and named last, so nothing half-written passes for whole.
+fn stop_on_interrupt() {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {
         let asked = || {
@@ -115,6 +126,9 @@ pub(crate) fn stop_on_interrupt() {
 
 impl Watch for Terminal {
     fn tell(&self, event: Event<'_>) {
+        if let Event::Planned { .. } = event {
+            stop_on_interrupt();
+        }
         match self.mode {
             Mode::Pretty => self.show(&event),
             Mode::Json => self.report(&event),
@@ -123,7 +137,7 @@ impl Watch for Terminal {
     }
 
     fn stop(&self) -> bool {
-        stop_requested()
+        STOP.load(Ordering::Relaxed)
     }
 }
 
@@ -160,5 +174,26 @@ impl Terminal {
             }),
         };
         self.to_stderr(&line.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn a_cause_that_was_told_is_not_told_again() {
+        let told = |error: anyhow::Error| causes(&error).join(" < ");
+        assert_eq!(
+            told(anyhow!("entity not found").context("nope.csv: entity not found")),
+            "nope.csv: entity not found"
+        );
+        assert_eq!(
+            told(anyhow!("entity not found").context("cannot read nope.csv")),
+            "cannot read nope.csv < entity not found"
+        );
+        let deep = anyhow!("disk full").context("writing x: disk full").context("the run ended");
+        assert_eq!(told(deep), "the run ended < writing x: disk full");
     }
 }

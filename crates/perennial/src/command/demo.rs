@@ -3,7 +3,7 @@
 use super::run::{show, threads};
 use crate::experiment::Experiment;
 use crate::run::{self, RunOptions};
-use crate::terminal::{Terminal, stop_on_interrupt};
+use crate::terminal::Terminal;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use perennial_store::{Disk, RunLock, atomic_write};
@@ -36,7 +36,6 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
-    stop_on_interrupt();
     let experiment = prepare(arguments, terminal)?;
     let options = RunOptions {
         out: arguments.out.clone(),
@@ -53,6 +52,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
 fn prepare(arguments: &Arguments, terminal: &Terminal) -> Result<Experiment> {
     let folder = &arguments.out;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    // Let go when this returns, before the run takes it.
     let _lock = RunLock::acquire(folder)?;
     let path = folder.join("demo.toml");
     let world = folder.join("world");

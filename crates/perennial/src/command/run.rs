@@ -2,7 +2,7 @@
 
 use crate::experiment::Experiment;
 use crate::run::{self, Outcome, RunOptions, default_folder};
-use crate::terminal::{Terminal, stop_on_interrupt};
+use crate::terminal::Terminal;
 use anyhow::Result;
 use clap::Args;
 use perennial_store::Disk;
@@ -39,7 +39,6 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
         terminal.print(&if terminal.json() { estimate.to_json()? } else { estimate.to_string() });
         return Ok(());
     }
-    stop_on_interrupt();
     let outcome = run::run(&experiment, &options)?;
     show(&options, &outcome, terminal)
 }

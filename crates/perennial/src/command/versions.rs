@@ -116,7 +116,7 @@ fn list(store: &Store, terminal: &Terminal) -> Result<()> {
     }
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(presets::UTF8_FULL_CONDENSED)
         .set_header(["version", "aliases", "content", "objects", "bytes", "parent"]);
     for (manifest, aliases) in &rows {
         let parent = manifest.lineage.parent.as_ref().map_or("", |parent| parent.as_str());
