@@ -1,11 +1,11 @@
 //! `perennial import`
 
+use super::dataset::{self, DatasetArguments};
 use super::versions::human_bytes;
 use crate::terminal::Terminal;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use perennial_core::{Schema, Span};
-use perennial_data::dataset::{DATASETS, Dataset, DatasetOptions};
 use perennial_data::read::{Delimited, Format};
 use perennial_data::{Cut, ImportOptions, ImportSummary, PartitionOptions, Progress, Stage, import};
 use std::cell::Cell;
@@ -34,20 +34,16 @@ pub(crate) struct Arguments {
     /// Format of the files [default: by their names]
     #[arg(long, value_enum)]
     format: Option<FormatName>,
-    /// Features to a line (libfm)
-    #[arg(long)]
-    fields: Option<usize>,
-    /// Ratings of at least this much are positive (MovieLens)
-    #[arg(long, default_value_t = 4.0)]
-    positive_at_least: f64,
+    #[command(flatten)]
+    open: DatasetArguments,
     /// Largest share of bad rows: 0.01 or 1%
     #[arg(long, default_value = "1%", value_parser = parse_share)]
     max_bad: f64,
     /// Memory for sorting, in MiB
-    #[arg(long, default_value_t = 1024)]
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     memory: u64,
     /// Cut parts at this span, such as 1d [default: about a million rows to a part]
-    #[arg(long, value_parser = Span::parse)]
+    #[arg(long, value_parser = parse_partition)]
     partition: Option<Span>,
     /// Keep only users with so many events, as user=5; looks at the whole log, the future included
     #[arg(long, value_parser = parse_min_events)]
@@ -88,6 +84,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
     let mut options = match (&arguments.dataset, &arguments.schema) {
         (Some(name), _) => of_dataset(name, arguments)?,
         (None, Some(path)) => {
+            arguments.open.options(None)?;
             let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             let schema = Schema::parse(&text).with_context(|| format!("in {}", path.display()))?;
             ImportOptions::new(arguments.sources.clone(), schema, arguments.out.clone())
@@ -110,12 +107,8 @@ fn of_dataset(name: &str, arguments: &Arguments) -> Result<ImportOptions> {
     let [folder] = arguments.sources.as_slice() else {
         bail!("--dataset {name} takes one source: the folder of the data set");
     };
-    let dataset = Dataset::named(name).map_err(|error| {
-        let near = crate::suggest::nearest(name, DATASETS.iter().map(|dataset| dataset.name));
-        let hint = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
-        anyhow::anyhow!("{error}{hint}")
-    })?;
-    let options = DatasetOptions { positive_at_least: arguments.positive_at_least, fields: arguments.fields };
+    let dataset = dataset::named(name)?;
+    let options = arguments.open.options(Some(name))?;
     Ok(dataset.recipe(folder, &options)?.options(arguments.out.clone()))
 }
 
@@ -165,13 +158,46 @@ fn show(summary: &ImportSummary, arguments: &Arguments, terminal: &Terminal) -> 
 
 fn parse_share(text: &str) -> Result<f64, String> {
     let number = |text: &str| text.trim().parse::<f64>().map_err(|_| format!("expected 0.01 or 1%, got \"{text}\""));
-    match text.strip_suffix('%') {
-        Some(percent) => Ok(number(percent)? / 100.0),
-        None => number(text),
+    let share = match text.strip_suffix('%') {
+        Some(percent) => number(percent)? / 100.0,
+        None => number(text)?,
+    };
+    match (0.0..=1.0).contains(&share) {
+        true => Ok(share),
+        false => Err(format!("a share is between 0 and 1 (0% and 100%), got \"{text}\"")),
+    }
+}
+
+fn parse_partition(text: &str) -> Result<Span, String> {
+    match Span::parse(text)? {
+        Span::ZERO => Err(format!("a part spans some time, got \"{text}\"")),
+        span => Ok(span),
     }
 }
 
 fn parse_min_events(text: &str) -> Result<u32, String> {
     let least = text.strip_prefix("user=").unwrap_or(text);
     least.parse().map_err(|_| format!("expected user=5, got \"{text}\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_lie_between_nothing_and_all() {
+        assert_eq!(
+            (parse_share("1%"), parse_share("0.01"), parse_share("0"), parse_share("100%")),
+            (Ok(0.01), Ok(0.01), Ok(0.0), Ok(1.0))
+        );
+        for text in ["101%", "1.01", "-0.1", "NaN", "inf", "%", "few"] {
+            assert!(parse_share(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_span_some_time() {
+        assert_eq!(parse_partition("1d"), Span::parse("1d"));
+        assert!(parse_partition("0s").is_err() && parse_partition("0d").is_err() && parse_partition("-1d").is_err());
+    }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod compare;
 pub(crate) mod completions;
+mod dataset;
 pub(crate) mod demo;
 pub(crate) mod import;
 pub(crate) mod inspect;

@@ -1,9 +1,11 @@
 //! `perennial schema`
 
+use super::dataset::{self, DatasetArguments};
 use crate::terminal::Terminal;
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use perennial_data::dataset::{DATASETS, Dataset, DatasetOptions};
+use perennial_core::Schema;
+use perennial_data::dataset::DATASETS;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -29,21 +31,30 @@ enum Action {
         dataset: String,
         /// Its folder: some schemas depend on which files are there
         folder: PathBuf,
-        /// Features to a line (libfm)
-        #[arg(long)]
-        fields: Option<usize>,
+        #[command(flatten)]
+        open: DatasetArguments,
     },
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
     match &arguments.action {
-        Action::Infer { file } => terminal.print(&perennial_data::infer::infer(file, None)?.toml),
+        Action::Infer { file } => {
+            let inferred = perennial_data::infer(file, None)?;
+            show(&inferred.schema, &inferred.toml, terminal)?;
+        }
         Action::List => list(terminal),
-        Action::Show { dataset, folder, fields } => {
-            let options = DatasetOptions { fields: *fields, ..DatasetOptions::default() };
-            terminal.print(&Dataset::named(dataset)?.recipe(folder, &options)?.schema.to_toml());
+        Action::Show { dataset, folder, open } => {
+            let (set, options) = (dataset::named(dataset)?, open.options(Some(dataset))?);
+            let schema = set.recipe(folder, &options)?.schema;
+            show(&schema, &schema.to_toml(), terminal)?;
         }
     }
+    Ok(())
+}
+
+/// For machines the schema itself; for people as TOML, which an inferred one explains in comments.
+fn show(schema: &Schema, toml: &str, terminal: &Terminal) -> Result<()> {
+    terminal.print(&if terminal.json() { serde_json::to_string_pretty(schema)? } else { toml.to_owned() });
     Ok(())
 }
 
