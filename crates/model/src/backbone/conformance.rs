@@ -290,7 +290,7 @@ fn unseen_ids_are_scored_without_changing_anything() {
 #[test]
 fn parameters_have_unique_names() {
     for (name, config) in registered() {
-        let fixture = fixture(&config, 1);
+        let fixture = fixture(&config, 9);
         let spec = fixture.backbone.spec();
         let mut names: Vec<_> = spec.dense.iter().map(|d| &d.name).chain(spec.tables.iter().map(|t| &t.name)).collect();
         let all = names.len();
