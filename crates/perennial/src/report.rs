@@ -7,6 +7,9 @@ use std::io::IsTerminal;
 /// The metric by which methods are ranked and tested.
 pub(crate) const METRIC: &str = "auc";
 
+/// The metrics that are shown first: order and probability.
+pub(crate) const MAIN: [&str; 2] = [METRIC, "log_loss"];
+
 /// The table and what to read from it, for a terminal.
 pub(crate) fn table(results: &Results) -> Result<String> {
     let color = wants_color(std::io::stdout().is_terminal(), std::env::var_os("NO_COLOR").as_deref());

@@ -10,8 +10,10 @@ use arrow::datatypes::UInt64Type;
 use clap::Args;
 use perennial_core::{FieldKind, Schema};
 use perennial_data::scores::ScoreWriter;
-use perennial_data::{ImportOptions, Log, import};
+use perennial_data::{BadRow, ImportOptions, Log, import};
 use perennial_nn::Workers;
+use perennial_store::atomic_write;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `score`.
@@ -19,7 +21,8 @@ use std::path::{Path, PathBuf};
 #[command(
     after_help = "Rows are read by the schema stored in the version; labels may be missing. Histories are those that \
                         the version has; labels among the rows change nothing. The result has a row per input row: \
-                        event_id (the file's own, or a hash of file name and row) and logit, in order of time."
+                        event_id (the file's own, or a hash of file name and row) and logit, in order of time. \
+                        Bad rows are listed with file and line in OUT.bad_rows.jsonl."
 )]
 pub(crate) struct Arguments {
     /// Folder of the run
@@ -51,6 +54,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
             let staging =
                 tempfile::tempdir_in(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
             let log = read_rows(&scorer.schema, files, &staging.path().join("log"), terminal)?;
+            keep_bad_rows(log.dir(), &arguments.out, terminal)?;
             score_log(&scorer, &log, &workers, arguments)?
         }
     };
@@ -75,10 +79,38 @@ fn read_rows(schema: &Schema, files: &[PathBuf], folder: &Path, terminal: &Termi
     }
     let options = ImportOptions::new(files.to_vec(), schema, folder.to_owned());
     let summary = import(&options, &show_progress(terminal))?;
+    terminal.end();
     for (reason, count) in &summary.manifest.notes.bad_rows {
         terminal.note(&format!("{count} rows could not be scored: {reason}"));
     }
     Ok(Log::open(folder)?)
+}
+
+/// Bad rows that are shown; the file beside the scores lists all.
+const SHOWN: usize = 3;
+
+/// Puts the list of bad rows beside the scores, and removes one that an earlier command left there.
+fn keep_bad_rows(log: &Path, out: &Path, terminal: &Terminal) -> Result<()> {
+    let mut kept = out.as_os_str().to_owned();
+    kept.push(".bad_rows.jsonl");
+    let kept = PathBuf::from(kept);
+    let found = log.join("bad_rows.jsonl");
+    if !found.is_file() {
+        return match std::fs::remove_file(&kept) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", kept.display()))
+            }
+            _ => Ok(()),
+        };
+    }
+    let text = std::fs::read_to_string(&found).with_context(|| format!("cannot read {}", found.display()))?;
+    for line in text.lines().take(SHOWN) {
+        let row: BadRow = serde_json::from_str(line).with_context(|| format!("in {}", found.display()))?;
+        terminal.note(&format!("  {row}"));
+    }
+    atomic_write(&kept, text.as_bytes()).with_context(|| format!("cannot write {}", kept.display()))?;
+    terminal.note(&format!("bad rows: {}", kept.display()));
+    Ok(())
 }
 
 fn score_log(scorer: &Scorer, log: &Log, workers: &Workers, arguments: &Arguments) -> Result<u64> {

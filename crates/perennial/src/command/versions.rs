@@ -128,7 +128,7 @@ pub(crate) fn find(store: &Store, name: &str) -> Result<VersionId> {
     }
     match last_of(store, known.iter().filter(|id| id.group() == name))? {
         Some(last) => Ok(last),
-        None => unknown(name, &known),
+        None => unknown(name, suggestion(name, &known)),
     }
 }
 
@@ -142,20 +142,25 @@ fn last_of<'a>(store: &Store, group: impl Iterator<Item = &'a VersionId>) -> Res
     Ok(last.map(|(_, id)| id.clone()))
 }
 
-/// Refuses a name that is none. Methods and seeds come first: who mistypes one wants no particular period of it.
-fn unknown<R>(name: &str, known: &[VersionId]) -> Result<R> {
-    match suggestion(name, known) {
+fn unknown<R>(name: &str, near: Option<&str>) -> Result<R> {
+    match near {
         Some(near) => bail!("there is no version \"{name}\"; did you mean \"{near}\"?"),
         None => bail!("there is no version \"{name}\"; `perennial versions FOLDER` lists them"),
     }
 }
 
+/// What a name that is none may have been meant to be. Methods and seeds come first: who mistypes one wants no
+/// particular period of it.
 fn suggestion<'a>(name: &str, known: &'a [VersionId]) -> Option<&'a str> {
     let segments = |text: &str| text.split('/').count();
     let groups = || known.iter().map(VersionId::group).filter(|group| !group.is_empty());
     let like = groups().filter(|group| segments(name) <= segments(group));
     let near = crate::suggest::nearest(name, like);
-    near.or_else(|| crate::suggest::nearest(name, known.iter().map(VersionId::as_str)))
+    near.or_else(|| version_like(name, known))
+}
+
+fn version_like<'a>(name: &str, known: &'a [VersionId]) -> Option<&'a str> {
+    crate::suggest::nearest(name, known.iter().map(VersionId::as_str))
 }
 
 fn list(store: &Store, terminal: &Terminal) -> Result<()> {
@@ -316,7 +321,9 @@ fn remove_alias(store: &Store, alias: &str, terminal: &Terminal) -> Result<()> {
 fn delete(store: &Store, version: &str, terminal: &Terminal) -> Result<()> {
     let known = store.list("")?;
     // No alias and no "last of": what goes for good is called by its name.
-    let Some(id) = known.iter().find(|id| id.as_str() == version) else { return unknown(version, &known) };
+    let Some(id) = known.iter().find(|id| id.as_str() == version) else {
+        return unknown(version, version_like(version, &known));
+    };
     store.delete(id)?;
     match terminal.json() {
         true => terminal.print(&json!({ "deleted": id }).to_string()),
