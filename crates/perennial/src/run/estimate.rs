@@ -1,18 +1,21 @@
 //! What a run will cost, before it is run.
 
 use super::{RunOptions, scored_periods};
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, KeepVersions};
 use anyhow::Result;
-use perennial_core::{Encoded, FeatureSet};
+use perennial_core::{Encoded, Examples, FeatureSet};
 use perennial_data::log::Log;
 use perennial_learn::{Learned, StrategyConfig, Trainer};
 use perennial_model::Encoder;
 use perennial_nn::Workers;
+use perennial_store::RunLock;
+use perennial_stream::Prepared;
 use serde::Serialize;
 use std::fmt;
+use std::ops::Range;
 use std::time::Instant;
 
-/// An estimate: right in its order of magnitude.
+/// An estimate: right in its order of magnitude. Examples are exact where labels are not late.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimate {
     /// Rows of the log.
@@ -25,96 +28,191 @@ pub struct Estimate {
     pub trained_examples: u64,
     /// Seconds of training measured on a few batches of this log, divided by the cores that are used.
     pub seconds: f64,
-    /// Bytes of memory: periods at hand, parameters and optimiser slots of the jobs that run side by side.
+    /// Bytes of memory when the jobs that need most run side by side: the periods that each trains on at once, as
+    /// examples and encoded, parameters and optimiser slots of the models that an update holds, histories.
     pub memory: u64,
-    /// Bytes on disk: prepared periods and versions.
+    /// Bytes on disk while the run is under way: prepared periods, histories, versions and scores. An upper bound:
+    /// it takes every version to be written in full, while those that share chunks store them once.
     pub disk: u64,
 }
 
 /// Steps that are timed.
 const STEPS: usize = 8;
 
-/// Prepares the log (the result is kept and used by the run) and times a few steps on it.
+/// Models of a job in an update: the pre-trained one, the previous and the new.
+const MODELS: u64 = 3;
+
+/// Bytes of a stored score: event id and logit.
+const SCORE_BYTES: u64 = 12;
+
+/// Prepares the log (the result is kept and used by the run), reads it once more to see how large the model grows, and
+/// times a few steps. Refused while a run is under way in the folder.
 pub fn estimate(experiment: &Experiment, options: &RunOptions<'_>) -> Result<Estimate> {
-    std::fs::create_dir_all(&options.out)?;
+    let _lock = RunLock::acquire(&options.out)?;
     let log = Log::open(&experiment.log)?;
     let prepared = super::prepare_log(experiment, &log, options)?;
-    let periods = scored_periods(experiment, &prepared)?;
-    let examples: Vec<u64> = (0..periods.end as usize).map(|period| prepared.facts(period).examples()).collect();
-    let trained_examples = experiment.seeds.len() as u64 * trained_per_seed(experiment, &examples, periods.start);
-    let probe = Probe::run(experiment, &log, &prepared)?;
-    let jobs = super::jobs(experiment).len();
-    let side_by_side = options.workers.clamp(1, jobs) as u64;
-    let most = examples.iter().max().copied().unwrap_or(0);
-    let at_hand: u64 = examples[..periods.start as usize].iter().sum::<u64>().max(most);
-    let versions = experiment.seeds.len() as u64 * (experiment.method.len() as u64 + 1);
+    let plan = Plan::new(experiment, &prepared, options.workers)?;
+    let probe = Probe::run(experiment, &log, &prepared, plan.examples.len())?;
+    let trained_examples = plan.trained();
     Ok(Estimate {
         rows: log.manifest().rows,
-        periods: periods.end as usize,
-        jobs,
+        periods: plan.examples.len(),
+        jobs: super::jobs(experiment).len(),
         trained_examples,
-        seconds: trained_examples as f64 * probe.seconds_per_example / side_by_side as f64,
-        memory: side_by_side * (at_hand * probe.bytes_per_example + 2 * probe.parameter_bytes),
-        disk: examples.iter().sum::<u64>() * probe.bytes_per_example + versions * probe.parameter_bytes,
+        seconds: trained_examples as f64 * probe.seconds_per_example / plan.side_by_side as f64,
+        memory: plan.memory(&probe),
+        disk: plan.disk(&probe, &prepared),
     })
 }
 
-/// Examples that the methods of one seed train on, pre-training included.
-fn trained_per_seed(experiment: &Experiment, examples: &[u64], first: u32) -> u64 {
-    let training = &experiment.training;
-    let sum = |range: std::ops::Range<usize>| examples[range].iter().sum::<u64>();
-    let pretraining = u64::from(training.pretrain_epochs) * sum(0..first as usize);
-    let updates = first as usize..examples.len() - 1;
-    let of_method = |strategy: &StrategyConfig| -> u64 {
-        let window = |period: usize| (period + 1).saturating_sub(strategy.reach().saturating_add(1))..period + 1;
+/// What is trained on what.
+struct Plan<'a> {
+    experiment: &'a Experiment,
+    /// The first period that is scored.
+    first: usize,
+    /// Examples of each period, up to the last one that is scored.
+    examples: Vec<u64>,
+    /// Jobs of learners that run at once.
+    side_by_side: usize,
+}
+
+impl Plan<'_> {
+    fn new<'a>(experiment: &'a Experiment, prepared: &Prepared, workers: usize) -> Result<Plan<'a>> {
+        let periods = scored_periods(experiment, prepared)?;
+        let examples = (0..periods.end as usize).map(|period| prepared.facts(period).examples()).collect();
+        let learners = experiment.method.len() * experiment.seeds.len();
+        Ok(Plan { experiment, first: periods.start as usize, examples, side_by_side: workers.clamp(1, learners) })
+    }
+
+    fn seeds(&self) -> u64 {
+        self.experiment.seeds.len() as u64
+    }
+
+    /// Periods that are learned from after they were scored: all but the last.
+    fn updates(&self) -> Range<usize> {
+        self.first..self.examples.len() - 1
+    }
+
+    fn trained(&self) -> u64 {
+        let methods: u64 = self.experiment.method.iter().map(|method| self.trained_by(&method.strategy)).sum();
+        self.seeds() * (self.pretraining() + methods)
+    }
+
+    fn pretraining(&self) -> u64 {
+        u64::from(self.experiment.training.pretrain_epochs) * self.sum(0..self.first)
+    }
+
+    /// Examples that one seed of a method trains on after pre-training.
+    fn trained_by(&self, strategy: &StrategyConfig) -> u64 {
+        let training = &self.experiment.training;
         let passes = match strategy {
             StrategyConfig::Frozen => 0,
             StrategyConfig::Retrain(retrain) => retrain.epochs.unwrap_or(training.pretrain_epochs),
             StrategyConfig::Incremental | StrategyConfig::Batch(_) => training.epochs,
         };
-        u64::from(passes) * updates.clone().map(|period| sum(window(period))).sum::<u64>()
-    };
-    pretraining + experiment.method.iter().map(|method| of_method(&method.strategy)).sum::<u64>()
+        u64::from(passes) * self.updates().map(|period| self.window(strategy, period)).sum::<u64>()
+    }
+
+    /// Examples of the periods that an update looks at together.
+    fn window(&self, strategy: &StrategyConfig, period: usize) -> u64 {
+        self.sum(period.saturating_sub(strategy.reach())..period + 1)
+    }
+
+    fn sum(&self, periods: Range<usize>) -> u64 {
+        self.examples[periods].iter().sum()
+    }
+
+    fn memory(&self, probe: &Probe) -> u64 {
+        // Once as examples, once encoded.
+        let job = |examples: u64| 2 * examples * probe.bytes_per_example + MODELS * probe.parameter_bytes;
+        let largest = |strategy| (self.first..self.examples.len()).map(|period| self.window(strategy, period)).max();
+        let of_method = |strategy| job(largest(strategy).unwrap_or(0));
+        let mut jobs: Vec<u64> = self.experiment.method.iter().map(|method| of_method(&method.strategy)).collect();
+        jobs = jobs.repeat(self.experiment.seeds.len());
+        jobs.sort_unstable_by(|a, b| b.cmp(a));
+        let updating: u64 = jobs.iter().take(self.side_by_side).sum();
+        let pretraining = self.seeds().min(self.side_by_side as u64) * job(self.sum(0..self.first));
+        updating.max(pretraining) + 2 * probe.history_bytes
+    }
+
+    fn disk(&self, probe: &Probe, prepared: &Prepared) -> u64 {
+        let all: u64 = (0..prepared.periods()).map(|period| prepared.facts(period).examples()).sum();
+        // One state after pre-training and after each update, beside the periods and once in the store.
+        let histories = 2 * (self.updates().len() as u64 + 1) * probe.history_bytes;
+        let scored = self.sum(self.first..self.examples.len()) * self.experiment.method.len() as u64 * self.seeds();
+        let scores = if self.experiment.keep.scores { SCORE_BYTES * scored } else { 0 };
+        all * probe.bytes_per_example + histories + self.versions() * probe.parameter_bytes + scores
+    }
+
+    /// Versions that are there at once, at most. A frozen model's are the pre-trained one again.
+    fn versions(&self) -> u64 {
+        let learning = self.experiment.method.iter().filter(|method| method.strategy != StrategyConfig::Frozen);
+        let (learners, updates) = (learning.count() as u64 * self.seeds(), self.updates().len() as u64);
+        let updated = match self.experiment.keep.versions {
+            KeepVersions::All => learners * updates,
+            // Those before the last go when a job is done.
+            KeepVersions::Last => learners + (self.side_by_side as u64).min(learners) * updates,
+        };
+        self.seeds() + updated
+    }
 }
 
-/// A few steps on the first period.
+/// What the log and the model weigh.
 struct Probe {
     seconds_per_example: f64,
     bytes_per_example: u64,
+    /// Of the model that knows every id of the log.
     parameter_bytes: u64,
+    /// Of the catalogue and the histories when the last update is made.
+    history_bytes: u64,
 }
 
 impl Probe {
-    fn run(experiment: &Experiment, log: &Log, prepared: &perennial_stream::Prepared) -> Result<Probe> {
+    fn run(experiment: &Experiment, log: &Log, prepared: &Prepared, periods: usize) -> Result<Probe> {
         let Experiment { encoder, model, training, data, .. } = experiment;
         let features = FeatureSet::of(log.schema(), data.history > 0);
         let mut learned = Learned::new(model, Encoder::new(features, encoder.clone()), training, 0)?;
-        let part = prepared.load(0)?;
-        let admitted = learned.servable.encoder.observe(&[&part]);
-        let servable = &mut learned.servable;
-        servable.params.grow(servable.backbone.spec(), &admitted);
-        let columns = servable.encoder.encode(&part)?;
-        let weight = vec![1.0; part.len()];
-        let encoded = Encoded { columns, label: vec![0.0; part.len()], weight };
-        let order: Vec<u32> = (0..part.len() as u32).collect();
-        let (workers, mut trainer) = (Workers::new(1), Trainer::new(training));
-        let clock = Instant::now();
-        let batches = order.chunks(training.batch_size).take(STEPS);
-        let rows: usize = batches
-            .map(|batch| {
-                trainer.step(&mut learned, &encoded, batch, &workers);
-                batch.len()
-            })
-            .sum();
+        // The last period that is learned from has the longest histories; an empty one shows nothing.
+        let mut part = prepared.load(0)?;
+        admit(&mut learned, &part);
+        for period in 1..periods - 1 {
+            let next = prepared.load(period)?;
+            admit(&mut learned, &next);
+            part = if next.is_empty() { part } else { next };
+        }
         Ok(Probe {
-            seconds_per_example: clock.elapsed().as_secs_f64() / rows.max(1) as f64,
+            seconds_per_example: time_steps(&mut learned, &part, experiment)?,
             bytes_per_example: bytes_per_example(&part),
             parameter_bytes: learned.servable.params.bytes() as u64,
+            history_bytes: prepared.state(periods - 2)?.len() as u64,
         })
     }
 }
 
-fn bytes_per_example(part: &perennial_core::Examples) -> u64 {
+/// Gives every id of a period its row.
+fn admit(learned: &mut Learned, part: &Examples) {
+    let servable = &mut learned.servable;
+    let admitted = servable.encoder.observe(&[part]);
+    servable.params.grow(servable.backbone.spec(), &admitted);
+}
+
+/// Seconds that an example takes on one core.
+fn time_steps(learned: &mut Learned, part: &Examples, experiment: &Experiment) -> Result<f64> {
+    let columns = learned.servable.encoder.encode(part)?;
+    let encoded = Encoded { columns, label: vec![0.0; part.len()], weight: vec![1.0; part.len()] };
+    let order: Vec<u32> = (0..part.len() as u32).collect();
+    let (workers, mut trainer) = (Workers::new(1), Trainer::new(&experiment.training));
+    let clock = Instant::now();
+    let mut rows = 0;
+    for batch in order.chunks(experiment.training.batch_size).take(STEPS) {
+        trainer.step(learned, &encoded, batch, &workers);
+        rows += batch.len();
+    }
+    Ok(clock.elapsed().as_secs_f64() / rows.max(1) as f64)
+}
+
+/// Bytes of an example in memory; on disk about as many.
+fn bytes_per_example(part: &Examples) -> u64 {
     use perennial_core::Column;
     let columns: usize = part
         .columns
@@ -147,6 +245,121 @@ impl fmt::Display for Estimate {
         writeln!(f, "examples to train on  {}", indicatif::HumanCount(self.trained_examples))?;
         writeln!(f, "training time         about {:.0} s", self.seconds)?;
         writeln!(f, "memory                about {}", bytes(self.memory))?;
-        write!(f, "disk                  about {}", bytes(self.disk))
+        write!(f, "disk                  at most {}", bytes(self.disk))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger::Place;
+    use super::super::{Event, Ledger, Watch, files, run};
+    use super::*;
+    use crate::experiment::PRETRAINED;
+    use perennial_store::Disk;
+    use perennial_world::{LOG_DIR, Marketplace, MarketplaceConfig};
+    use std::path::Path;
+
+    struct Silent;
+
+    impl Watch for Silent {
+        fn tell(&self, _: Event<'_>) {}
+
+        fn stop(&self) -> bool {
+            false
+        }
+    }
+
+    /// A log of six small periods, and an experiment on it with every strategy.
+    fn world(folder: &Path, keep: &str) -> Experiment {
+        let config = MarketplaceConfig { periods: 6, rows: 100, ..MarketplaceConfig::default() };
+        Marketplace::new(config, 1).unwrap().write(folder).unwrap();
+        let text = format!(
+            r#"
+            name = "every-strategy"
+            log = {:?}
+            seeds = [1, 2]
+            data = {{ slicing = {{ time = "1d" }}, history = 5 }}
+            protocol = {{ pretrain = 2 }}
+            model = {{ kind = "embedding_mlp", dim = 4, hidden = [6] }}
+            training = {{ batch_size = 64, epochs = 2, pretrain_epochs = 3 }}
+            method = [
+                {{ name = "frozen", strategy = "frozen" }},
+                {{ name = "incremental", strategy = "incremental" }},
+                {{ name = "batch-2", strategy = {{ batch = {{ window = 2 }} }} }},
+                {{ name = "batch-9", strategy = {{ batch = {{ window = 9, init = "scratch" }} }} }},
+                {{ name = "retrain", strategy = "retrain" }},
+                {{ name = "retrain-1", strategy = {{ retrain = {{ epochs = 1 }} }} }},
+            ]
+            keep = {{ versions = "{keep}", scores = true }}
+            "#,
+            folder.join(LOG_DIR)
+        );
+        Experiment::parse(&text).unwrap()
+    }
+
+    fn options(out: &Path) -> RunOptions<'static> {
+        RunOptions { out: out.to_owned(), workers: 2, disk: Disk::default(), watch: &Silent }
+    }
+
+    /// Bytes of all files beneath a folder.
+    fn size(folder: &Path) -> u64 {
+        let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+        entries
+            .map(|entry| if entry.path().is_dir() { size(&entry.path()) } else { entry.metadata().unwrap().len() })
+            .sum()
+    }
+
+    #[test]
+    fn a_run_trains_on_what_was_estimated() {
+        let folder = tempfile::tempdir().unwrap();
+        let (experiment, out) = (world(folder.path(), "all"), folder.path().join("out"));
+        let estimated = estimate(&experiment, &options(&out)).unwrap();
+        let results = run(&experiment, &options(&out)).unwrap().results;
+
+        let log = Log::open(&experiment.log).unwrap();
+        let prepared = super::super::prepare_log(&experiment, &log, &options(&out)).unwrap();
+        let plan = Plan::new(&experiment, &prepared, 2).unwrap();
+        let mut all = 0;
+        for method in &experiment.method {
+            for run in &results.method(&method.name).unwrap().seeds {
+                let trained: u64 = run.periods.iter().map(|record| record.trained_rows).sum();
+                assert_eq!(plan.trained_by(&method.strategy), trained, "{}, seed {}", method.name, run.seed);
+                all += trained;
+            }
+        }
+        let ledger = Ledger::new(out.join(files::LEDGER), Disk::default());
+        for &seed in &experiment.seeds {
+            let updated = ledger.updated(Place { method: PRETRAINED, seed, period: 1 }).unwrap().unwrap();
+            assert_eq!(plan.pretraining(), updated.trained.rows, "seed {seed}");
+            all += updated.trained.rows;
+        }
+        assert_eq!(estimated.trained_examples, all);
+        let stored = size(&out.join(files::STORE).join("objects")) + size(&out.join(files::PREPARED));
+        assert!(stored <= estimated.disk, "{stored} bytes, {} were the most expected", estimated.disk);
+    }
+
+    #[test]
+    fn what_is_kept_and_what_is_looked_back_on_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut experiment = world(folder.path(), "all");
+        let mut estimated = |keep, names: &[&str]| {
+            experiment.keep.versions = keep;
+            let only = |method: &&crate::experiment::Method| names.contains(&method.name.as_str());
+            let method = experiment.method.iter().filter(only).cloned().collect();
+            estimate(&Experiment { method, ..experiment.clone() }, &options(&folder.path().join("out"))).unwrap()
+        };
+        let all = ["incremental", "batch-2", "retrain"];
+        assert!(estimated(KeepVersions::Last, &all).disk < estimated(KeepVersions::All, &all).disk);
+        let memory = ["incremental", "batch-2", "retrain"].map(|name| estimated(KeepVersions::All, &[name]).memory);
+        assert!(memory.is_sorted() && memory[1] < memory[2], "{memory:?}");
+    }
+
+    #[test]
+    fn nothing_is_prepared_while_a_run_is_under_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let (experiment, out) = (world(folder.path(), "all"), folder.path().join("out"));
+        let _held = RunLock::acquire(&out).unwrap();
+        assert!(estimate(&experiment, &options(&out)).is_err());
+        assert!(!out.join(files::PREPARED).exists());
     }
 }
