@@ -160,7 +160,8 @@ fn suggestion<'a>(name: &str, known: &'a [VersionId]) -> Option<&'a str> {
 }
 
 fn version_like<'a>(name: &str, known: &'a [VersionId]) -> Option<&'a str> {
-    crate::suggest::nearest(name, known.iter().map(VersionId::as_str))
+    let of_group = known.iter().rfind(|id| id.group() == name).map(VersionId::as_str);
+    of_group.or_else(|| crate::suggest::nearest(name, known.iter().map(VersionId::as_str)))
 }
 
 fn list(store: &Store, terminal: &Terminal) -> Result<()> {
