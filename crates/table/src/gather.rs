@@ -1,7 +1,8 @@
 //! Reading the rows of a batch.
 
+use crate::shard::SHARDS;
 use crate::table::{PAD, Table};
-use crate::touches::Touches;
+use crate::touches::{Recorder, Touches};
 use perennial_core::Column;
 use perennial_nn::optim::dispatch;
 
@@ -52,28 +53,17 @@ impl Table {
     ) {
         let dim = self.dim();
         assert!(place.offset + dim <= place.stride, "{dim} columns from {} on exceed {}", place.offset, place.stride);
-        match touches {
-            None => self.gather_recording(column, index, pool, (out, place), |_, _, _| {}),
-            Some(touches) => {
-                touches.clear();
-                self.gather_recording(
-                    column,
-                    index,
-                    pool,
-                    (out, place),
-                    #[inline(always)]
-                    |row, position, weight| touches.push(row, position, weight),
-                );
-            }
-        }
+        let mut recorder = touches.map(|touches| recorder(touches, column, index));
+        self.gather_recording(column, index, pool, (out, place), &mut recorder);
     }
 
     /// Lists what [`Table::gather`] would touch, without reading a row.
     pub fn touch(&self, column: &Column, index: &[u32], pool: Pool, touches: &mut Touches) {
-        touches.clear();
+        let mut recorder = recorder(touches, column, index);
         for (position, &example) in (0..).zip(index) {
             let bag = Bag::of(column, example, pool);
-            bag.each(|row, weight| touches.push(row, position, weight * bag.share));
+            recorder.example(bag.share);
+            bag.each(|row, weight| recorder.id(row, position, weight));
         }
     }
 
@@ -83,16 +73,16 @@ impl Table {
         index: &[u32],
         pool: Pool,
         (out, place): (&mut [f32], Place),
-        record: impl FnMut(u32, u32, f32),
+        recorder: &mut Option<Recorder<'_>>,
     ) {
         dispatch(
             #[inline(always)]
             || match self.dim() {
-                8 => self.gather_fixed::<8>(column, index, pool, (out, place), record),
-                16 => self.gather_fixed::<16>(column, index, pool, (out, place), record),
-                32 => self.gather_fixed::<32>(column, index, pool, (out, place), record),
-                64 => self.gather_fixed::<64>(column, index, pool, (out, place), record),
-                _ => self.gather_any(column, index, pool, (out, place), record),
+                8 => self.gather_fixed::<8>(column, index, pool, (out, place), recorder),
+                16 => self.gather_fixed::<16>(column, index, pool, (out, place), recorder),
+                32 => self.gather_fixed::<32>(column, index, pool, (out, place), recorder),
+                64 => self.gather_fixed::<64>(column, index, pool, (out, place), recorder),
+                _ => self.gather_any(column, index, pool, (out, place), recorder),
             },
         );
     }
@@ -105,11 +95,12 @@ impl Table {
         index: &[u32],
         pool: Pool,
         (out, place): (&mut [f32], Place),
-        mut record: impl FnMut(u32, u32, f32),
+        recorder: &mut Option<Recorder<'_>>,
     ) {
         for (position, &example) in index.iter().enumerate() {
             self.prefetch(column, index, position);
             let bag = Bag::of(column, example, pool);
+            recorder.iter_mut().for_each(|recorder| recorder.example(bag.share));
             let mut sum = [0f32; DIM];
             bag.each(
                 #[inline(always)]
@@ -118,7 +109,9 @@ impl Table {
                     for (sum, x) in sum.iter_mut().zip(values) {
                         *sum += weight * x;
                     }
-                    record(row, position as u32, weight * bag.share);
+                    if let Some(recorder) = recorder {
+                        recorder.id(row, position as u32, weight);
+                    }
                 },
             );
             for (out, sum) in out[place.start(position)..][..DIM].iter_mut().zip(sum) {
@@ -134,11 +127,12 @@ impl Table {
         index: &[u32],
         pool: Pool,
         (out, place): (&mut [f32], Place),
-        mut record: impl FnMut(u32, u32, f32),
+        recorder: &mut Option<Recorder<'_>>,
     ) {
         for (position, &example) in index.iter().enumerate() {
             self.prefetch(column, index, position);
             let bag = Bag::of(column, example, pool);
+            recorder.iter_mut().for_each(|recorder| recorder.example(bag.share));
             let sum = &mut out[place.start(position)..][..self.dim()];
             sum.fill(0.0);
             bag.each(
@@ -147,7 +141,9 @@ impl Table {
                     for (sum, x) in sum.iter_mut().zip(self.row(row)) {
                         *sum += weight * x;
                     }
-                    record(row, position as u32, weight * bag.share);
+                    if let Some(recorder) = recorder {
+                        recorder.id(row, position as u32, weight);
+                    }
                 },
             );
             sum.iter_mut().for_each(|sum| *sum *= bag.share);
@@ -166,6 +162,17 @@ impl Table {
             }
         }
     }
+}
+
+/// A recorder with room for every id of the examples.
+fn recorder<'t>(touches: &'t mut Touches, column: &Column, index: &[u32]) -> Recorder<'t> {
+    let mut counts = [0; SHARDS];
+    for &example in index {
+        for &id in ids_of(column, example) {
+            counts[id as usize % SHARDS] += 1;
+        }
+    }
+    touches.recorder(counts, matches!(column, Column::Bag { weights: Some(_), .. }))
 }
 
 /// The ids of one example, pads included.

@@ -54,4 +54,4 @@ pub use gather::{Place, Pool};
 pub use init::{Init, UNKNOWN_KEY};
 pub use shard::{RowMode, SHARDS, Shard};
 pub use table::{PAD, Table, TableSpec, UNKNOWN};
-pub use touches::{Touch, Touches};
+pub use touches::Touches;

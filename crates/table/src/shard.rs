@@ -86,6 +86,7 @@ impl Shard {
     /// Appends rows: zeros, and slots at their initial values.
     pub(crate) fn grow_to(&mut self, rows: usize) {
         self.rows = rows;
+        self.sums.grow_to(rows);
         self.values.grow_to(rows);
         self.slots.iter_mut().for_each(|slots| slots.grow_to(rows));
         self.reset_seen();
@@ -111,6 +112,7 @@ impl Shard {
     pub(crate) fn share(&mut self, with_slots: bool) -> Shard {
         let mut copy = Shard::new(self.position, self.dim);
         copy.rows = self.rows;
+        copy.sums.grow_to(self.rows);
         copy.values = self.values.share();
         if with_slots {
             copy.slots = self.slots.as_mut().map(Plane::share);
@@ -124,6 +126,7 @@ impl Shard {
     pub(crate) fn copy(&self) -> Shard {
         let mut copy = Shard::new(self.position, self.dim);
         copy.rows = self.rows;
+        copy.sums.grow_to(self.rows);
         copy.values = self.values.clone();
         copy.slots = self.slots.clone();
         copy.catch_up = self.catch_up.fresh();
@@ -136,30 +139,17 @@ impl Shard {
     ///
     /// Call it for each part in order, and for each feature that reads the table.
     pub fn accumulate(&mut self, touches: &Touches, grads: &[f32], place: Place) {
+        let part = touches.of_shard(self.position);
         dispatch(
             #[inline(always)]
             || match self.dim {
-                8 => self.accumulate_fixed::<8>(touches, grads, place),
-                16 => self.accumulate_fixed::<16>(touches, grads, place),
-                32 => self.accumulate_fixed::<32>(touches, grads, place),
-                64 => self.accumulate_fixed::<64>(touches, grads, place),
-                dim => {
-                    for touch in touches.of_shard(self.position) {
-                        let gradient = &grads[place.start(touch.position as usize)..][..dim];
-                        self.sums.add(touch.slot, touch.weight, gradient);
-                    }
-                }
+                8 => self.sums.add::<8>(part, grads, place),
+                16 => self.sums.add::<16>(part, grads, place),
+                32 => self.sums.add::<32>(part, grads, place),
+                64 => self.sums.add::<64>(part, grads, place),
+                _ => self.sums.add::<0>(part, grads, place),
             },
         );
-    }
-
-    #[inline(always)]
-    fn accumulate_fixed<const DIM: usize>(&mut self, touches: &Touches, grads: &[f32], place: Place) {
-        for touch in touches.of_shard(self.position) {
-            let gradient = &grads[place.start(touch.position as usize)..][..DIM];
-            let gradient: &[f32; DIM] = gradient.try_into().expect("cut to this length");
-            self.sums.add(touch.slot, touch.weight, gradient);
-        }
     }
 
     /// Number of distinct rows with a gradient.
@@ -226,7 +216,7 @@ impl Shard {
             for (&row, gradient) in rows.iter().zip(gradients.chunks_exact(dim)) {
                 let values = &mut values.row_mut(row as usize)[..dim];
                 step.update_inlined(values, gradient, slots_of(slots, row as usize, dim));
-                broken += usize::from(!values.iter().fold(true, |finite, x| finite & x.is_finite()));
+                broken += usize::from(!all_finite(values));
             }
         }
         broken
@@ -244,7 +234,7 @@ impl Shard {
     /// Makes the touched rows see the steps that they missed. To be called before they are gathered.
     pub fn catch_up(&mut self, touches: &Touches) {
         if self.missed_steps() > 0 {
-            for touch in touches.of_shard(self.position) {
+            for touch in touches.of_shard(self.position).touches {
                 self.catch_up_row(touch.slot as usize);
             }
         }
@@ -306,6 +296,16 @@ impl Shard {
 
 /// Rows asked for together before they are updated. A window that slides by a row at a time was no faster.
 const AHEAD: usize = 32;
+
+/// A loop, since an iterator adapter stayed a call, compiled without wide instructions.
+#[inline(always)]
+fn all_finite(values: &[f32]) -> bool {
+    let mut finite = true;
+    for x in values {
+        finite &= x.is_finite();
+    }
+    finite
+}
 
 /// The slots of a row; those that the rule does not have are empty.
 #[inline(always)]
