@@ -5,6 +5,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod bce;
+pub(crate) mod cell;
 pub(crate) mod column_sum;
 mod math;
 pub(crate) mod matmul;
@@ -45,7 +46,7 @@ impl WithSimd for Name {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use perennial_core::Stream;
     use std::cell::Cell;

@@ -21,6 +21,7 @@
 //! ([`check_gradient`]), its f32 kernels are compared with the plain source.
 
 mod arena;
+pub mod cell;
 mod gradient_check;
 mod kernel;
 mod op;

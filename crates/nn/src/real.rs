@@ -1,6 +1,7 @@
 //! The numbers that the engine computes with.
 
-use crate::kernel::{Act, activation, bce, column_sum, matmul};
+use crate::cell::{Cell, Step};
+use crate::kernel::{Act, activation, bce, cell, column_sum, matmul};
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
@@ -103,6 +104,18 @@ pub trait Real:
     fn bce(logits: &[Self], labels: &[f32], weights: &[f32], scale: f64, slope: &mut [Self]) -> Self {
         bce::plain(logits, labels, weights, scale, slope)
     }
+
+    /// One step of a recurrent cell: [`Cell::forward`].
+    #[doc(hidden)]
+    fn cell_forward(cell: Cell, step: &Step<Self>, forward: cell::Forward<Self>) {
+        cell::plain_forward(cell, step, forward);
+    }
+
+    /// The gradient through it: [`Cell::backward`].
+    #[doc(hidden)]
+    fn cell_backward(cell: Cell, step: &Step<Self>, backward: cell::Backward<Self>) {
+        cell::plain_backward(cell, step, backward);
+    }
 }
 
 macro_rules! elementary {
@@ -168,5 +181,11 @@ impl Real for f32 {
     }
     fn bce(logits: &[f32], labels: &[f32], weights: &[f32], scale: f64, slope: &mut [f32]) -> f32 {
         bce::simd(logits, labels, weights, scale, slope)
+    }
+    fn cell_forward(cell: Cell, step: &Step<f32>, forward: cell::Forward<f32>) {
+        cell::simd_forward(cell, step, forward);
+    }
+    fn cell_backward(cell: Cell, step: &Step<f32>, backward: cell::Backward<f32>) {
+        cell::simd_backward(cell, step, backward);
     }
 }
