@@ -40,6 +40,14 @@ pub enum LearnError {
         /// What is wrong.
         problem: String,
     },
+    /// What a strategy remembered cannot be read back.
+    #[error("memory/{piece} of the version is corrupt: {problem}")]
+    Memory {
+        /// Which piece.
+        piece: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The caller asked to stop.
     #[error("stopped on request")]
     Stopped,

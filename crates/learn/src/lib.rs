@@ -5,13 +5,19 @@
 
 mod env;
 mod error;
+mod generated;
 mod learned;
+mod memory;
+mod meta;
+mod pass;
 pub mod reference;
 pub mod strategy;
 mod trainer;
 
 pub use env::{Archive, Env};
 pub use error::LearnError;
+pub use generated::{generated_pieces, restore_generated};
 pub use learned::Learned;
+pub use memory::{Memory, Piece, Pieces};
 pub use strategy::StrategyConfig;
 pub use trainer::{Trained, Trainer, TrainingConfig, pretrain};

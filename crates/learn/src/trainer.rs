@@ -1,17 +1,14 @@
 //! The one training loop.
-//!
-//! A batch is cut into a fixed number of shards; each shard has a tape of its own; gradients of dense tensors are
-//! summed over shards in their order, gradients of rows are summed per row in the order of examples. So the result
-//! depends on the number of shards, which is a setting, and never on the number of workers or on timing.
 
+use crate::pass::Pass;
 use crate::{Env, LearnError, Learned};
 use perennial_core::rng::hash_text;
-use perennial_core::{Column, Encoded, Examples, Stream};
-use perennial_model::{Dense, DenseId, Lookup, Objective, Params, PlainView, Servable, TableId, ViewBuffers};
+use perennial_core::{Encoded, Examples, Stream};
+use perennial_model::{Objective, Params, Servable, TableId};
+use perennial_nn::Workers;
 use perennial_nn::optim::{Optimiser, Rule, Step, scale, sum_of_squares};
-use perennial_nn::{Tape, Workers};
 use perennial_stream::SeenPeriod;
-use perennial_table::{RowMode, Shard as Rows, Table, Touches};
+use perennial_table::{RowMode, Shard as Rows, Table};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -83,6 +80,9 @@ pub struct Trained {
     pub steps: u64,
     /// Mean loss over the last pass; `None` if nothing was trained on.
     pub loss: Option<f64>,
+    /// Mean loss of what a generator made, over its last pass; `None` where none was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator_loss: Option<f64>,
 }
 
 /// Pre-training: `blank` is trained on everything before the loop begins.
@@ -139,6 +139,11 @@ fn admit_and_encode(learned: &mut Learned, periods: &[&SeenPeriod]) -> Result<En
         servable.encoder.set_observed(known.map_or(last, |known| known.max(last)));
     }
     servable.params.grow(servable.backbone.spec(), &admitted);
+    encode(servable, periods)
+}
+
+/// The examples of seen periods in rows of the model's tables.
+pub(crate) fn encode(servable: &Servable, periods: &[&SeenPeriod]) -> Result<Encoded, LearnError> {
     let mut data = Encoded::default();
     for part in periods.iter().flat_map(|period| period.parts()) {
         let columns = servable.encoder.encode(part)?;
@@ -167,96 +172,34 @@ impl WeightedMean {
 /// Buffers of the training loop, reused from step to step.
 pub struct Trainer<'a> {
     config: &'a TrainingConfig,
-    shards: Vec<Shard>,
+    pass: Pass,
     /// Summed gradient of each dense tensor.
     dense: Vec<Vec<f32>>,
-}
-
-/// One part of a batch.
-#[derive(Default)]
-struct Shard {
-    tape: Tape<f32>,
-    view: ViewBuffers,
-    index: Vec<u32>,
-    label: Vec<f32>,
-    weight: Vec<f32>,
-    /// Rows that will be gathered, where they must be caught up with first.
-    touched: Touches,
-    loss: f64,
 }
 
 impl<'a> Trainer<'a> {
     /// Empty buffers.
     pub fn new(config: &'a TrainingConfig) -> Trainer<'a> {
-        let shards = (0..config.shards).map(|_| Shard::default()).collect();
-        Trainer { config, shards, dense: Vec::new() }
+        Trainer { config, pass: Pass::new(config.shards), dense: Vec::new() }
     }
 
     /// One step on the examples `batch` of `data`. Returns the mean loss before the step and the batch's weight; a
     /// batch of no weight moves nothing. The loss is NaN as well if a parameter is no longer finite after the step.
     pub fn step(&mut self, learned: &mut Learned, data: &Encoded, batch: &[u32], workers: &Workers) -> (f64, f64) {
-        let normaliser: f64 = batch.iter().map(|&i| f64::from(data.weight[i as usize])).sum();
+        let normaliser = self.pass.split(data, batch);
         if normaliser <= 0.0 {
             return (0.0, 0.0);
         }
         learned.step += 1;
         let step = self.config.optimiser.step(learned.step, self.config.optimiser.learning_rate);
-        self.split(data, batch);
-        let finite = workers.run(|| {
-            self.catch_up(learned, &data.columns, workers);
-            self.differentiate(learned, &data.columns, normaliser, workers);
-            self.update(&mut learned.servable.params, &step, workers)
-        });
-        let loss: f64 = self.shards.iter().map(|shard| shard.loss).sum();
-        (if finite { loss } else { f64::NAN }, normaliser)
-    }
-
-    /// Gives each shard its stretch of the batch.
-    fn split(&mut self, data: &Encoded, batch: &[u32]) {
-        let per_shard = batch.len().div_ceil(self.config.shards);
-        let mut stretches = batch.chunks(per_shard.max(1));
-        for shard in &mut self.shards {
-            let stretch = stretches.next().unwrap_or(&[]);
-            shard.index.clear();
-            shard.index.extend_from_slice(stretch);
-            shard.label.clear();
-            shard.label.extend(stretch.iter().map(|&i| data.label[i as usize]));
-            shard.weight.clear();
-            shard.weight.extend(stretch.iter().map(|&i| data.weight[i as usize]));
-        }
-    }
-
-    /// Makes the rows of the batch see the steps they missed, in the modes in which rows miss steps.
-    fn catch_up(&mut self, learned: &mut Learned, columns: &[Column], workers: &Workers) {
         let Servable { backbone, params, .. } = &mut learned.servable;
-        if !params.tables.iter().any(Table::needs_catch_up) {
-            return;
-        }
-        for lookup in backbone.lookups() {
-            let Lookup::Rows { table, feature, pool } = *lookup else { continue };
-            let table = &mut params.tables[table.0];
-            workers.for_each(&mut self.shards, |_, shard| {
-                table.touch(&columns[feature], &shard.index, pool, &mut shard.touched);
-            });
-            let shards = &self.shards;
-            workers.for_each(table.shards_mut(), |_, rows| {
-                shards.iter().for_each(|shard| rows.catch_up(&shard.touched));
-            });
-        }
-    }
-
-    /// Forward and backward pass of every shard.
-    fn differentiate(&mut self, learned: &Learned, columns: &[Column], normaliser: f64, workers: &Workers) {
-        let (params, backbone) = (&learned.servable.params, &learned.servable.backbone);
-        let objective = self.config.objective;
-        workers.for_each(&mut self.shards, |_, shard| {
-            shard.tape.reset();
-            let mut view = PlainView::training(params, columns, &shard.index, &mut shard.view);
-            let logits = backbone.forward(&mut view, &mut shard.tape);
-            let loss = objective.loss(&mut shard.tape, logits, &shard.label, &shard.weight, normaliser);
-            shard.loss = f64::from(shard.tape.value(loss)[0]);
-            shard.tape.backward(loss);
+        let (loss, finite) = workers.run(|| {
+            self.pass.catch_up(backbone, &mut params.tables, &data.columns, workers);
+            let objective = self.config.objective;
+            let loss = self.pass.differentiate(backbone, params, &data.columns, objective, normaliser, workers);
+            (loss, self.update(params, &step, workers))
         });
+        (if finite { loss } else { f64::NAN }, normaliser)
     }
 
     /// Sums gradients, clips them and moves parameters; whether all of them are still finite.
@@ -265,7 +208,9 @@ impl<'a> Trainer<'a> {
         let add = |rows: usize| {
             broken.fetch_add(rows, Ordering::Relaxed);
         };
-        self.sum_dense(params, workers);
+        self.dense.resize_with(params.dense.len(), Vec::new);
+        self.dense.iter_mut().zip(&params.dense).for_each(|(sum, dense)| sum.resize(dense.values.len(), 0.0));
+        self.pass.sum_dense(&mut self.dense, workers);
         match self.config.clip_norm {
             // Without clipping a row moves as soon as its own gradient is known.
             None => self.each_rows(&mut params.tables, workers, |rows| add(rows.apply(step))),
@@ -278,40 +223,17 @@ impl<'a> Trainer<'a> {
             }
         }
         for (dense, grads) in params.dense.iter_mut().zip(&self.dense) {
-            move_dense(dense, grads, step);
+            dense.update(grads, step);
             add(usize::from(!dense.values.iter().all(|x| x.is_finite())));
         }
         broken.into_inner() == 0
     }
 
-    /// Sums the gradient of each dense tensor over the shards, in their order.
-    fn sum_dense(&mut self, params: &Params, workers: &Workers) {
-        self.dense.resize_with(params.dense.len(), Vec::new);
-        let shards = &self.shards;
-        workers.for_each(&mut self.dense, |id, sum| {
-            sum.clear();
-            sum.resize(params.dense[id].values.len(), 0.0);
-            for shard in shards {
-                let uses = shard.view.dense.iter().filter(|(used, _)| *used == DenseId(id));
-                for (_, var) in uses {
-                    sum.iter_mut().zip(shard.tape.grad(*var)).for_each(|(sum, grad)| *sum += grad);
-                }
-            }
-        });
-    }
-
-    /// Sums the gradient of each touched row over shards and lookups, in their order, and hands on the rows.
+    /// Sums the gradient of each touched row and hands on the rows.
     fn each_rows(&self, tables: &mut [Table], workers: &Workers, then: impl Fn(&mut Rows) + Sync) {
-        let shards = &self.shards;
         for (id, table) in tables.iter_mut().enumerate() {
             workers.for_each(table.shards_mut(), |_, rows| {
-                for shard in shards {
-                    for (used, touches) in shard.view.uses.iter().zip(&shard.view.touches) {
-                        if used.table == TableId(id) {
-                            rows.accumulate(touches, shard.tape.grad(used.var), used.place);
-                        }
-                    }
-                }
+                self.pass.sum_rows(TableId(id), rows);
                 then(rows);
             });
         }
@@ -330,13 +252,5 @@ impl<'a> Trainer<'a> {
                 workers.for_each(table.shards_mut(), |_, rows| rows.scale(factor));
             }
         }
-    }
-}
-
-fn move_dense(dense: &mut Dense, grads: &[f32], step: &Step) {
-    match &mut dense.slots[..] {
-        [] => step.update(&mut dense.values, grads, [&mut [], &mut []]),
-        [first] => step.update(&mut dense.values, grads, [first, &mut []]),
-        [first, second, ..] => step.update(&mut dense.values, grads, [first, second]),
     }
 }

@@ -8,10 +8,12 @@
 pub mod backbone;
 pub mod encoder;
 mod error;
+pub mod generator;
 pub mod objective;
 mod params;
 mod servable;
 mod spec;
+mod values;
 mod view;
 
 pub use backbone::{Backbone, BackboneConfig};
@@ -19,6 +21,7 @@ pub use encoder::{Encoder, EncoderConfig};
 pub use error::ModelError;
 pub use objective::Objective;
 pub use params::{Dense, Params};
-pub use servable::Servable;
+pub use servable::{Generated, Servable, Serving};
 pub use spec::{DenseId, DenseInit, DenseSpec, EmbeddingInit, ModelSpec, TableId, TableSpec};
+pub use values::{BatchValues, Values};
 pub use view::{Lookup, ParamView, PlainView, Use, ViewBuffers};

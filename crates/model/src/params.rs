@@ -3,7 +3,7 @@
 use crate::encoder::{Encoder, RESERVED_ROWS};
 use crate::{DenseId, DenseSpec, EmbeddingInit, ModelError, ModelSpec, TableId, TableSpec};
 use perennial_core::{Digest, DigestBuilder};
-use perennial_nn::optim::Optimiser;
+use perennial_nn::optim::{Optimiser, Step};
 use perennial_table::{Init, RowMode, Table};
 
 /// A dense tensor `[rows, cols]`, row-major, with its optimiser slots.
@@ -58,6 +58,25 @@ impl Params {
         }
     }
 
+    /// Gives rows to all keys of an encoder that has admitted more since.
+    pub fn grow_to(&mut self, spec: &ModelSpec, encoder: &Encoder) {
+        for (table, spec) in self.tables.iter_mut().zip(&spec.tables) {
+            table.grow(encoder.vocabularies()[spec.vocab.0 as usize].keys_from(table.rows() as usize));
+        }
+    }
+
+    /// The values alone, without the slots of an optimiser. Shares the pages that are shared already.
+    pub fn values_only(&self) -> Params {
+        let dense = self.dense.iter().map(|dense| Dense {
+            name: dense.name.clone(),
+            rows: dense.rows,
+            cols: dense.cols,
+            values: dense.values.clone(),
+            slots: Vec::new(),
+        });
+        Params { dense: dense.collect(), tables: self.tables.iter().map(Table::values_only).collect() }
+    }
+
     /// The tensor of this id.
     pub fn dense(&self, id: DenseId) -> &Dense {
         &self.dense[id.0]
@@ -97,6 +116,15 @@ impl Params {
 }
 
 impl Dense {
+    /// Moves the values by one step of the optimiser that its slots belong to; `grads` is as long as they are.
+    pub fn update(&mut self, grads: &[f32], step: &Step) {
+        match &mut self.slots[..] {
+            [] => step.update(&mut self.values, grads, [&mut [], &mut []]),
+            [first] => step.update(&mut self.values, grads, [first, &mut []]),
+            [first, second, ..] => step.update(&mut self.values, grads, [first, second]),
+        }
+    }
+
     fn new(spec: &DenseSpec, optimiser: &Optimiser, seed: u64) -> Dense {
         let len = spec.rows * spec.cols;
         Dense {

@@ -1,12 +1,13 @@
 //! All that is needed to turn a row of a log into a logit.
 
 use crate::encoder::Encoder;
+use crate::generator::Newborn;
 use crate::view::{PlainView, ViewBuffers};
 use crate::{Backbone, BackboneConfig, ModelError, Params};
 use perennial_core::{Column, Digest, DigestBuilder};
 use perennial_nn::optim::Optimiser;
 use perennial_nn::{Tape, Workers};
-use perennial_table::RowMode;
+use perennial_table::{RowMode, Table};
 
 /// Parameters, encoder and recipe of one version: a value. Cloning is cheap after [`Params::share`].
 #[derive(Debug, Clone)]
@@ -36,6 +37,57 @@ impl Servable {
         Ok(Servable { encoder, backbone, params })
     }
 
+    /// The base model, ready to score.
+    pub fn serving(&self) -> Serving<'_> {
+        Serving { encoder: &self.encoder, backbone: &self.backbone, params: &self.params, newborn: None }
+    }
+
+    /// Generated parameters in place of the base model's own, ready to score.
+    pub fn serving_generated<'a>(&'a self, generated: &'a Generated) -> Serving<'a> {
+        Serving { params: &generated.params, newborn: Some(&generated.newborn), ..self.serving() }
+    }
+
+    /// See [`Serving::score`].
+    pub fn score(
+        &self,
+        keys: &[Vec<u64>],
+        columns: &[Column],
+        rows: usize,
+        workers: &Workers,
+    ) -> Result<Vec<f32>, ModelError> {
+        self.serving().score(keys, columns, rows, workers)
+    }
+
+    /// Digest over encoder and parameters.
+    pub fn digest(&self) -> Digest {
+        let mut builder = DigestBuilder::new("servable");
+        builder.bytes(&self.encoder.header());
+        for vocab in self.encoder.vocabularies() {
+            builder.bytes(&vocab.to_bytes());
+        }
+        builder.digest(&self.params.digest()).finish()
+    }
+}
+
+/// Parameters that a generator made of base models.
+#[derive(Debug, Clone)]
+pub struct Generated {
+    /// Values of all parameters of the base model.
+    pub params: Params,
+    /// How ids that are not among them get theirs.
+    pub newborn: Newborn,
+}
+
+/// All that turns unlabelled examples into logits.
+#[derive(Debug, Clone, Copy)]
+pub struct Serving<'a> {
+    encoder: &'a Encoder,
+    backbone: &'a Backbone,
+    params: &'a Params,
+    newborn: Option<&'a Newborn>,
+}
+
+impl Serving<'_> {
     /// Logits of unlabelled examples, given by their interned keys and columns. Changes nothing: ids that the
     /// encoder does not know get rows in a snapshot that is thrown away.
     pub fn score(
@@ -47,10 +99,14 @@ impl Servable {
     ) -> Result<Vec<f32>, ModelError> {
         let inputs = self.encoder.encode_unlabelled(keys, columns)?;
         if inputs.beyond.iter().all(Vec::is_empty) {
-            return Ok(self.logits(&self.params, &inputs.columns, rows, workers));
+            return Ok(self.logits(self.params, &inputs.columns, rows, workers));
         }
         let mut grown = self.params.clone();
+        let known: Vec<u32> = grown.tables.iter().map(Table::rows).collect();
         grown.grow(self.backbone.spec(), &inputs.beyond);
+        if let Some(newborn) = self.newborn {
+            newborn.generate(&mut grown, &known);
+        }
         Ok(self.logits(&grown, &inputs.columns, rows, workers))
     }
 
@@ -70,15 +126,5 @@ impl Servable {
             }
         });
         logits
-    }
-
-    /// Digest over encoder and parameters.
-    pub fn digest(&self) -> Digest {
-        let mut builder = DigestBuilder::new("servable");
-        builder.bytes(&self.encoder.header());
-        for vocab in self.encoder.vocabularies() {
-            builder.bytes(&vocab.to_bytes());
-        }
-        builder.digest(&self.params.digest()).finish()
     }
 }

@@ -1,6 +1,6 @@
 //! What a backbone may ask of its parameters.
 
-use crate::{DenseId, Params, TableId};
+use crate::{DenseId, TableId, Values};
 use perennial_core::Column;
 use perennial_nn::{Real, Tape, Var};
 use perennial_table::{Place, Pool, Touches};
@@ -34,9 +34,10 @@ pub trait ParamView<T: Real> {
     fn embed(&mut self, tape: &mut Tape<T>, lookups: &[Lookup]) -> Var;
 }
 
-/// The stored parameters as they are, over the examples `index` of `columns`.
-pub struct PlainView<'a> {
-    params: &'a Params,
+/// Values as they are, over the examples `index` of `columns`. Gradients end here: what the values were made of, if
+/// anything, is the caller's business.
+pub struct PlainView<'a, V> {
+    values: &'a V,
     columns: &'a [Column],
     index: &'a [u32],
     buffers: &'a mut ViewBuffers,
@@ -72,32 +73,32 @@ impl ViewBuffers {
     }
 }
 
-impl<'a> PlainView<'a> {
+impl<'a, V: Values> PlainView<'a, V> {
     /// A view whose leaves want gradients and which records the rows it touches.
     pub fn training(
-        params: &'a Params,
+        values: &'a V,
         columns: &'a [Column],
         index: &'a [u32],
         buffers: &'a mut ViewBuffers,
-    ) -> PlainView<'a> {
+    ) -> PlainView<'a, V> {
         buffers.clear();
-        PlainView { params, columns, index, buffers, training: true }
+        PlainView { values, columns, index, buffers, training: true }
     }
 
     /// A view for scoring only.
     pub fn scoring(
-        params: &'a Params,
+        values: &'a V,
         columns: &'a [Column],
         index: &'a [u32],
         buffers: &'a mut ViewBuffers,
-    ) -> PlainView<'a> {
+    ) -> PlainView<'a, V> {
         buffers.clear();
-        PlainView { params, columns, index, buffers, training: false }
+        PlainView { values, columns, index, buffers, training: false }
     }
 
     fn width(&self, lookup: &Lookup) -> usize {
         match lookup {
-            Lookup::Rows { table, .. } => self.params.table(*table).dim(),
+            Lookup::Rows { table, .. } => self.values.dim(*table),
             Lookup::Number { .. } => 1,
         }
     }
@@ -118,7 +119,7 @@ impl<'a> PlainView<'a> {
                 Lookup::Rows { table, feature, pool } => {
                     let record = if self.training { touches.next() } else { None };
                     let column = &self.columns[feature];
-                    self.params.table(table).gather(column, self.index, pool, out, Place { stride, offset }, record);
+                    self.values.gather(table, column, self.index, pool, out, Place { stride, offset }, record);
                 }
             }
             offset += self.width(lookup);
@@ -126,11 +127,11 @@ impl<'a> PlainView<'a> {
     }
 
     fn fill_number(&self, feature: usize, out: &mut [f32], stride: usize, offset: usize) {
-        let Column::Numeric(values) = &self.columns[feature] else {
+        let Column::Numeric(numbers) = &self.columns[feature] else {
             panic!("feature {feature} was declared as a number")
         };
         for (row, &example) in out.chunks_exact_mut(stride).zip(self.index) {
-            row[offset] = values[example as usize];
+            row[offset] = numbers[example as usize];
         }
     }
 
@@ -146,10 +147,10 @@ impl<'a> PlainView<'a> {
     }
 }
 
-impl ParamView<f32> for PlainView<'_> {
+impl<V: Values> ParamView<f32> for PlainView<'_, V> {
     fn dense(&mut self, tape: &mut Tape<f32>, id: DenseId) -> Var {
-        let dense = self.params.dense(id);
-        let var = self.leaf(tape, dense.rows, dense.cols, |out| out.copy_from_slice(&dense.values));
+        let ([rows, cols], values) = self.values.dense(id);
+        let var = self.leaf(tape, rows, cols, |out| out.copy_from_slice(values));
         self.buffers.dense.push((id, var));
         var
     }

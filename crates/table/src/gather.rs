@@ -36,13 +36,24 @@ impl Place {
     }
 }
 
-impl Table {
+/// Rows to gather from.
+pub trait Rows: Sync {
+    /// Width of a row.
+    fn dim(&self) -> usize;
+
+    /// A row's values. Panics if there is no such row.
+    fn row(&self, id: u32) -> &[f32];
+
+    /// Starts loading rows that will be needed soon, where that pays.
+    #[inline(always)]
+    fn ask_for(&self, _ids: &[u32]) {}
+
     /// Writes the pooled row of each of the examples `index` of `column` to its place in `out`, and replaces the
     /// content of `touches` by what contributed. The pad row contributes nothing and is not touched. An id column
     /// has one id of weight 1 per example, whatever the pooling.
     ///
     /// Panics if the column is numeric, if an id is no row, or if `out` is too short.
-    pub fn gather(
+    fn gather(
         &self,
         column: &Column,
         index: &[u32],
@@ -54,112 +65,120 @@ impl Table {
         let dim = self.dim();
         assert!(place.offset + dim <= place.stride, "{dim} columns from {} on exceed {}", place.offset, place.stride);
         let mut recorder = touches.map(|touches| recorder(touches, column, index));
-        self.gather_recording(column, index, pool, (out, place), &mut recorder);
-    }
-
-    /// Lists what [`Table::gather`] would touch, without reading a row.
-    pub fn touch(&self, column: &Column, index: &[u32], pool: Pool, touches: &mut Touches) {
-        let mut recorder = recorder(touches, column, index);
-        for (position, &example) in (0..).zip(index) {
-            let bag = Bag::of(column, example, pool);
-            recorder.example(bag.share);
-            bag.each(|row, weight| recorder.id(row, position, weight));
-        }
-    }
-
-    fn gather_recording(
-        &self,
-        column: &Column,
-        index: &[u32],
-        pool: Pool,
-        (out, place): (&mut [f32], Place),
-        recorder: &mut Option<Recorder<'_>>,
-    ) {
+        let recorder = &mut recorder;
         dispatch(
             #[inline(always)]
-            || match self.dim() {
-                8 => self.gather_fixed::<8>(column, index, pool, (out, place), recorder),
-                16 => self.gather_fixed::<16>(column, index, pool, (out, place), recorder),
-                32 => self.gather_fixed::<32>(column, index, pool, (out, place), recorder),
-                64 => self.gather_fixed::<64>(column, index, pool, (out, place), recorder),
-                _ => self.gather_any(column, index, pool, (out, place), recorder),
+            || match dim {
+                8 => gather_fixed::<8>(self, column, index, pool, (out, place), recorder),
+                16 => gather_fixed::<16>(self, column, index, pool, (out, place), recorder),
+                32 => gather_fixed::<32>(self, column, index, pool, (out, place), recorder),
+                64 => gather_fixed::<64>(self, column, index, pool, (out, place), recorder),
+                _ => gather_any(self, column, index, pool, (out, place), recorder),
             },
         );
     }
+}
 
-    /// For widths known to the compiler the sum stays in registers.
+impl Rows for Table {
+    fn dim(&self) -> usize {
+        Table::dim(self)
+    }
+
     #[inline(always)]
-    fn gather_fixed<const DIM: usize>(
-        &self,
-        column: &Column,
-        index: &[u32],
-        pool: Pool,
-        (out, place): (&mut [f32], Place),
-        recorder: &mut Option<Recorder<'_>>,
-    ) {
-        for (position, &example) in index.iter().enumerate() {
-            self.prefetch(column, index, position);
-            let bag = Bag::of(column, example, pool);
-            recorder.iter_mut().for_each(|recorder| recorder.example(bag.share));
-            let mut sum = [0f32; DIM];
-            bag.each(
-                #[inline(always)]
-                |row, weight| {
-                    let values: &[f32; DIM] = self.row(row).try_into().expect("a row has the table's width");
-                    for (sum, x) in sum.iter_mut().zip(values) {
-                        *sum += weight * x;
-                    }
-                    if let Some(recorder) = recorder {
-                        recorder.id(row, position as u32, weight);
-                    }
-                },
-            );
-            for (out, sum) in out[place.start(position)..][..DIM].iter_mut().zip(sum) {
-                *out = sum * bag.share;
+    fn row(&self, id: u32) -> &[f32] {
+        Table::row(self, id)
+    }
+
+    #[inline(always)]
+    fn ask_for(&self, ids: &[u32]) {
+        if self.outgrows_cache() {
+            for &id in ids {
+                self.prefetch_row(id);
             }
         }
     }
+}
 
-    #[inline(always)]
-    fn gather_any(
-        &self,
-        column: &Column,
-        index: &[u32],
-        pool: Pool,
-        (out, place): (&mut [f32], Place),
-        recorder: &mut Option<Recorder<'_>>,
-    ) {
-        for (position, &example) in index.iter().enumerate() {
-            self.prefetch(column, index, position);
-            let bag = Bag::of(column, example, pool);
-            recorder.iter_mut().for_each(|recorder| recorder.example(bag.share));
-            let sum = &mut out[place.start(position)..][..self.dim()];
-            sum.fill(0.0);
-            bag.each(
-                #[inline(always)]
-                |row, weight| {
-                    for (sum, x) in sum.iter_mut().zip(self.row(row)) {
-                        *sum += weight * x;
-                    }
-                    if let Some(recorder) = recorder {
-                        recorder.id(row, position as u32, weight);
-                    }
-                },
-            );
-            sum.iter_mut().for_each(|sum| *sum *= bag.share);
-        }
+/// Lists what [`Rows::gather`] would touch, without reading a row.
+pub(crate) fn touch(column: &Column, index: &[u32], pool: Pool, touches: &mut Touches) {
+    let mut recorder = recorder(touches, column, index);
+    for (position, &example) in (0..).zip(index) {
+        let bag = Bag::of(column, example, pool);
+        recorder.example(bag.share);
+        bag.each(|row, weight| recorder.id(row, position, weight));
     }
+}
 
-    /// Asks for rows some time before they are read: those of a bag together, those of single ids a batch at a time.
-    #[inline(always)]
-    fn prefetch(&self, column: &Column, index: &[u32], position: usize) {
-        let together = if matches!(column, Column::Id(_)) { 32 } else { 1 };
-        if self.outgrows_cache() && position.is_multiple_of(together) {
-            for &example in index[position..].iter().take(together) {
-                for &id in ids_of(column, example) {
-                    self.prefetch_row(id);
+/// For widths known to the compiler the sum stays in registers.
+#[inline(always)]
+fn gather_fixed<const DIM: usize>(
+    rows: &(impl Rows + ?Sized),
+    column: &Column,
+    index: &[u32],
+    pool: Pool,
+    (out, place): (&mut [f32], Place),
+    recorder: &mut Option<Recorder<'_>>,
+) {
+    for (position, &example) in index.iter().enumerate() {
+        ask_ahead(rows, column, index, position);
+        let bag = Bag::of(column, example, pool);
+        recorder.iter_mut().for_each(|recorder| recorder.example(bag.share));
+        let mut sum = [0f32; DIM];
+        bag.each(
+            #[inline(always)]
+            |row, weight| {
+                let values: &[f32; DIM] = rows.row(row).try_into().expect("a row has the table's width");
+                for (sum, x) in sum.iter_mut().zip(values) {
+                    *sum += weight * x;
                 }
-            }
+                if let Some(recorder) = recorder {
+                    recorder.id(row, position as u32, weight);
+                }
+            },
+        );
+        for (out, sum) in out[place.start(position)..][..DIM].iter_mut().zip(sum) {
+            *out = sum * bag.share;
+        }
+    }
+}
+
+#[inline(always)]
+fn gather_any(
+    rows: &(impl Rows + ?Sized),
+    column: &Column,
+    index: &[u32],
+    pool: Pool,
+    (out, place): (&mut [f32], Place),
+    recorder: &mut Option<Recorder<'_>>,
+) {
+    for (position, &example) in index.iter().enumerate() {
+        ask_ahead(rows, column, index, position);
+        let bag = Bag::of(column, example, pool);
+        recorder.iter_mut().for_each(|recorder| recorder.example(bag.share));
+        let sum = &mut out[place.start(position)..][..rows.dim()];
+        sum.fill(0.0);
+        bag.each(
+            #[inline(always)]
+            |row, weight| {
+                for (sum, x) in sum.iter_mut().zip(rows.row(row)) {
+                    *sum += weight * x;
+                }
+                if let Some(recorder) = recorder {
+                    recorder.id(row, position as u32, weight);
+                }
+            },
+        );
+        sum.iter_mut().for_each(|sum| *sum *= bag.share);
+    }
+}
+
+/// Asks for rows some time before they are read: those of a bag together, those of single ids a batch at a time.
+#[inline(always)]
+fn ask_ahead(rows: &(impl Rows + ?Sized), column: &Column, index: &[u32], position: usize) {
+    let together = if matches!(column, Column::Id(_)) { 32 } else { 1 };
+    if position.is_multiple_of(together) {
+        for &example in index[position..].iter().take(together) {
+            rows.ask_for(ids_of(column, example));
         }
     }
 }
@@ -177,7 +196,7 @@ fn recorder<'t>(touches: &'t mut Touches, column: &Column, index: &[u32]) -> Rec
 
 /// The ids of one example, pads included.
 #[inline(always)]
-fn ids_of(column: &Column, example: u32) -> &[u32] {
+pub(crate) fn ids_of(column: &Column, example: u32) -> &[u32] {
     match column {
         Column::Id(ids) => std::slice::from_ref(&ids[example as usize]),
         Column::Bag { spans, ids, .. } => &ids[spans.range(example as usize)],

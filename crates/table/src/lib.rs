@@ -16,7 +16,7 @@
 //! ```
 //! use perennial_core::Column;
 //! use perennial_nn::optim::{Optimiser, Rule};
-//! use perennial_table::{Init, Place, Pool, RowMode, Table, TableSpec, Touches};
+//! use perennial_table::{Init, Place, Pool, RowMode, Rows, Table, TableSpec, Touches};
 //!
 //! let spec = TableSpec { name: "item".into(), dim: 4, seed: 1, init: Init::Normal { std: 0.1 } };
 //! let mut table = Table::new(spec)?;
@@ -44,14 +44,16 @@ mod gather;
 mod init;
 mod plane;
 mod prefetch;
+mod selection;
 mod shard;
 mod table;
 mod touches;
 
 pub use chunks::{CHUNK_ROWS, Chunk, Header, PlaneName};
 pub use error::TableError;
-pub use gather::{Place, Pool};
+pub use gather::{Place, Pool, Rows};
 pub use init::{Init, UNKNOWN_KEY};
+pub use selection::{Selected, Selection};
 pub use shard::{RowMode, SHARDS, Shard};
 pub use table::{PAD, Table, TableSpec, UNKNOWN};
 pub use touches::Touches;

@@ -122,12 +122,19 @@ impl Shard {
         copy
     }
 
-    /// The same shard, sharing the pages that are shared already and copying the others. It must be settled.
-    pub(crate) fn copy(&self) -> Shard {
+    /// The values of the same shard, sharing the pages that are shared already and copying the others. It must be
+    /// settled.
+    pub(crate) fn copy_values(&self) -> Shard {
         let mut copy = Shard::new(self.position, self.dim);
         copy.rows = self.rows;
         copy.sums.grow_to(self.rows);
         copy.values = self.values.clone();
+        copy
+    }
+
+    /// The same shard, sharing the pages that are shared already and copying the others. It must be settled.
+    pub(crate) fn copy(&self) -> Shard {
+        let mut copy = self.copy_values();
         copy.slots = self.slots.clone();
         copy.catch_up = self.catch_up.fresh();
         copy.reset_seen();
@@ -155,6 +162,16 @@ impl Shard {
     /// Number of distinct rows with a gradient.
     pub fn touched(&self) -> usize {
         self.sums.rows().len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn touched_rows(&self) -> &[u32] {
+        self.sums.rows()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn forget(&mut self) {
+        self.sums.clear();
     }
 
     /// The gradient of each touched row, `[touched, dim]`, in order of first touch.

@@ -2,9 +2,12 @@
 
 use crate::chunks::{Header, PlaneName};
 use crate::error::TableError;
+use crate::gather::Pool;
 use crate::init::{Init, UNKNOWN_KEY};
 use crate::plane::Plane;
 use crate::shard::{RowMode, SHARDS, Shard};
+use crate::touches::Touches;
+use perennial_core::Column;
 use perennial_core::rng::hash_text;
 use perennial_core::{Digest, DigestBuilder};
 use perennial_nn::optim::{Decay, Optimiser, Rule, Slot};
@@ -86,6 +89,11 @@ impl Table {
     /// Number of rows, the two reserved ones included.
     pub fn rows(&self) -> u32 {
         self.rows
+    }
+
+    /// Lists what gathering these examples would touch, without reading a row.
+    pub fn touch(&self, column: &Column, index: &[u32], pool: Pool, touches: &mut Touches) {
+        crate::gather::touch(column, index, pool, touches);
     }
 
     /// The slots kept for each value.
@@ -202,6 +210,14 @@ impl Table {
     /// A snapshot without slots: what scoring needs.
     pub fn snapshot_values(&mut self) -> Table {
         self.share(false)
+    }
+
+    /// A table of the values alone, sharing the pages that are shared already and copying the others. Panics if rows
+    /// have missed steps: [`Table::settle`] first.
+    pub fn values_only(&self) -> Table {
+        self.assert_settled();
+        let shards = Box::new(self.shards.each_ref().map(Shard::copy_values));
+        Table { spec: self.spec.clone(), rows: self.rows, slots: Vec::new(), shards }
     }
 
     fn share(&mut self, with_slots: bool) -> Table {

@@ -57,6 +57,17 @@ impl Touches {
         self.len() == 0
     }
 
+    /// Calls `visit(row, position, weight)` for each touch, shard after shard.
+    #[inline(always)]
+    pub(crate) fn each(&self, mut visit: impl FnMut(u32, u32, f32)) {
+        for shard in 0..SHARDS {
+            let part = self.of_shard(shard);
+            for (index, &touch) in part.touches.iter().enumerate() {
+                visit(touch.slot * SHARDS as u32 + shard as u32, touch.position, part.weight(index, touch));
+            }
+        }
+    }
+
     #[inline]
     pub(crate) fn of_shard(&self, shard: usize) -> Part<'_> {
         let range = self.starts[shard] as usize..self.ends[shard] as usize;

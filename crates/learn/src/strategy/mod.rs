@@ -2,15 +2,18 @@
 //!
 //! Adding one = one file here, one variant, and one line in each match below.
 
+pub mod asmg_gru;
 mod batch;
 mod frozen;
 mod incremental;
 mod retrain;
 
+pub use asmg_gru::AsmgGru;
 pub use batch::{Batch, BatchInit};
 pub use retrain::Retrain;
 
-use crate::{Env, LearnError, Learned, Trained};
+use crate::{Env, LearnError, Learned, Memory, Pieces, Trained};
+use perennial_model::ModelSpec;
 use perennial_stream::SeenPeriod;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
@@ -30,6 +33,8 @@ pub enum StrategyConfig {
     Batch(Batch),
     /// From scratch on everything seen so far.
     Retrain(Retrain),
+    /// Parameters generated from those of the last versions by a recurrent network (ASMG-GRU).
+    AsmgGru(AsmgGru),
 }
 
 /// The strategies that have options.
@@ -38,6 +43,7 @@ pub enum StrategyConfig {
 enum WithOptions {
     Batch(Batch),
     Retrain(Retrain),
+    AsmgGru(AsmgGru),
 }
 
 impl<'de> Deserialize<'de> for StrategyConfig {
@@ -52,7 +58,7 @@ impl<'de> Visitor<'de> for NameOrTable {
     type Value = StrategyConfig;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a strategy: \"frozen\", \"incremental\", \"retrain\" or { batch = { window = 3 } }")
+        f.write_str("a strategy: \"frozen\", \"incremental\", \"retrain\", \"asmg_gru\" or { batch = { window = 3 } }")
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<StrategyConfig, E> {
@@ -60,8 +66,9 @@ impl<'de> Visitor<'de> for NameOrTable {
             "frozen" => Ok(StrategyConfig::Frozen),
             "incremental" => Ok(StrategyConfig::Incremental),
             "retrain" => Ok(StrategyConfig::Retrain(Retrain::default())),
+            "asmg_gru" => Ok(StrategyConfig::AsmgGru(AsmgGru::default())),
             "batch" => Err(E::custom("the strategy \"batch\" needs a window: { batch = { window = 3 } }")),
-            _ => Err(E::unknown_variant(name, &["frozen", "incremental", "batch", "retrain"])),
+            _ => Err(E::unknown_variant(name, &["frozen", "incremental", "batch", "retrain", "asmg_gru"])),
         }
     }
 
@@ -69,6 +76,7 @@ impl<'de> Visitor<'de> for NameOrTable {
         Ok(match WithOptions::deserialize(MapAccessDeserializer::new(map))? {
             WithOptions::Batch(batch) => StrategyConfig::Batch(batch),
             WithOptions::Retrain(retrain) => StrategyConfig::Retrain(retrain),
+            WithOptions::AsmgGru(asmg) => StrategyConfig::AsmgGru(asmg),
         })
     }
 }
@@ -81,6 +89,7 @@ impl StrategyConfig {
             StrategyConfig::Incremental => incremental::update(learned, seen, env),
             StrategyConfig::Batch(batch) => batch.update(learned, seen, env),
             StrategyConfig::Retrain(retrain) => retrain.update(seen, env),
+            StrategyConfig::AsmgGru(asmg) => asmg.update(learned, seen, env),
         }
     }
 
@@ -90,6 +99,7 @@ impl StrategyConfig {
             StrategyConfig::Frozen | StrategyConfig::Incremental => Ok(()),
             StrategyConfig::Batch(batch) => batch.check(),
             StrategyConfig::Retrain(retrain) => retrain.check(),
+            StrategyConfig::AsmgGru(asmg) => asmg.check(),
         }
     }
 
@@ -99,6 +109,19 @@ impl StrategyConfig {
             StrategyConfig::Frozen | StrategyConfig::Incremental => 0,
             StrategyConfig::Batch(batch) => batch.window as usize - 1,
             StrategyConfig::Retrain(_) => usize::MAX,
+            StrategyConfig::AsmgGru(asmg) => asmg.reach(),
+        }
+    }
+
+    /// What [`Memory::pieces`] stored of a version of this strategy; `spec` is that of its backbone.
+    pub fn restore(&self, pieces: Pieces, spec: &ModelSpec) -> Result<Memory, LearnError> {
+        match self {
+            _ if pieces.is_empty() => Ok(Memory::Nothing),
+            StrategyConfig::AsmgGru(asmg) => Ok(Memory::AsmgGru(Box::new(asmg.restore(pieces, spec)?))),
+            StrategyConfig::Frozen
+            | StrategyConfig::Incremental
+            | StrategyConfig::Batch(_)
+            | StrategyConfig::Retrain(_) => Ok(Memory::Nothing),
         }
     }
 
@@ -109,6 +132,7 @@ impl StrategyConfig {
             StrategyConfig::Incremental => "warm start, newest period only (IU)".into(),
             StrategyConfig::Batch(batch) => batch.describe(),
             StrategyConfig::Retrain(retrain) => retrain.describe(),
+            StrategyConfig::AsmgGru(asmg) => asmg.describe(),
         }
     }
 }

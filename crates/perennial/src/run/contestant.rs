@@ -57,7 +57,7 @@ impl Model {
             Model::Constant(constant) => constant.score(examples.len()),
             Model::Popularity(popularity) => popularity.score(&examples.item),
             Model::Learned(learned) => {
-                learned.servable.score(&examples.keys, &examples.columns, examples.len(), workers)?
+                learned.serving().score(&examples.keys, &examples.columns, examples.len(), workers)?
             }
         })
     }

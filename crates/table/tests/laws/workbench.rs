@@ -2,7 +2,7 @@
 
 use perennial_core::{Column, Spans, Stream};
 use perennial_nn::optim::{AdamForm, Optimiser, Rule, Step};
-use perennial_table::{Init, Place, Pool, SHARDS, Table, TableSpec, Touches};
+use perennial_table::{Init, Place, Pool, Rows, SHARDS, Table, TableSpec, Touches};
 
 /// Parts into which each batch is cut.
 pub(crate) const PARTS: usize = 3;

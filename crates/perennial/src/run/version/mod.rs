@@ -2,16 +2,20 @@
 //!
 //! Objects of a version: `schema.toml`, `experiment.toml`, `model.json` (names, sizes and the step count),
 //! `dense.safetensors`, `optimiser/<slot>.safetensors`, `table/<n>/<plane>/<chunk>`, `encoder.json`,
-//! `vocabulary/<n>`, `histories`. A version is closed under serving: nothing else is needed to score rows.
+//! `vocabulary/<n>`, `histories`. What a strategy remembers and what it generated lie under `memory/` and `generated/`
+//! ([`pieces`]). A version is closed under serving: nothing else is needed to score rows.
+
+mod parameters;
+mod pieces;
 
 use crate::experiment::Experiment;
 use anyhow::{Context, Result, bail};
 use perennial_core::{Digest, DigestBuilder, Schema};
-use perennial_learn::Learned;
-use perennial_model::{Backbone, Dense, Encoder, Params, Servable};
-use perennial_store::{Bundle, Lineage, Loaded, Store, VersionId, dense_from_safetensors, dense_to_safetensors};
+use perennial_learn::{Learned, Memory, generated_pieces, restore_generated};
+use perennial_model::{Backbone, Encoder, Generated, Params, Servable, Serving};
+use perennial_store::{Bundle, Lineage, Loaded, Store, VersionId};
 use perennial_stream::HistoryState;
-use perennial_table::{Chunk, Header, PlaneName, Table};
+use perennial_table::{Header, Table};
 use serde::{Deserialize, Serialize};
 
 /// What `model.json` holds.
@@ -33,8 +37,10 @@ pub struct Scorer {
     pub schema: Schema,
     /// The experiment that made the version.
     pub experiment: Experiment,
-    /// The model.
+    /// The base model.
     pub servable: Servable,
+    /// What is served in its place, if anything.
+    pub generated: Option<Generated>,
     /// Histories as they stood when the version's last period closed.
     pub histories: HistoryState,
     /// Content digest of the version.
@@ -50,49 +56,27 @@ pub(super) fn bundle(
     lineage: Lineage,
 ) -> Result<Bundle> {
     let Servable { encoder, params, .. } = &learned.servable;
-    let slots = params.dense.first().map_or(0, |dense| dense.slots.len());
+    let slots = parameters::slots(params);
     let tables = params.tables.iter().map(Table::header).collect();
     let header = ModelHeader { format: FORMAT, step: learned.step, slots, tables };
     let mut objects = vec![
         ("schema.toml".to_owned(), schema.to_toml().into_bytes()),
         ("experiment.toml".to_owned(), experiment.to_toml().into_bytes()),
         ("model.json".to_owned(), serde_json::to_vec_pretty(&header)?),
-        ("dense.safetensors".to_owned(), dense_bytes(&params.dense, |dense| &dense.values)?),
         ("encoder.json".to_owned(), encoder.header()),
         ("histories".to_owned(), histories.to_vec()),
     ];
-    for slot in 0..slots {
-        objects
-            .push((format!("optimiser/{slot}.safetensors"), dense_bytes(&params.dense, |dense| &dense.slots[slot])?));
-    }
+    parameters::write("", params, &mut objects)?;
     for (nth, vocabulary) in encoder.vocabularies().iter().enumerate() {
         objects.push((format!("vocabulary/{nth}"), vocabulary.to_bytes()));
     }
-    for (nth, table) in params.tables.iter().enumerate() {
-        objects.extend(table.chunks().map(|chunk| (chunk_name(nth, &chunk), chunk.bytes)));
+    pieces::write("memory", &learned.memory.pieces(), &mut objects)?;
+    if let Some(generated) = &learned.generated {
+        pieces::write("generated", &generated_pieces(generated), &mut objects)?;
     }
     let content =
         DigestBuilder::new("version").digest(&learned.digest()).bytes(histories).str(&schema.to_toml()).finish();
     Ok(Bundle { objects, lineage, content })
-}
-
-fn dense_bytes(tensors: &[Dense], part: impl Fn(&Dense) -> &Vec<f32>) -> Result<Vec<u8>> {
-    let shapes: Vec<[usize; 2]> = tensors.iter().map(|dense| [dense.rows, dense.cols]).collect();
-    let named = tensors.iter().zip(&shapes);
-    let named: Vec<_> = named.map(|(dense, shape)| (dense.name.as_str(), &shape[..], part(dense).as_slice())).collect();
-    Ok(dense_to_safetensors(&named)?)
-}
-
-fn chunk_name(table: usize, chunk: &Chunk) -> String {
-    format!("table/{table}/{}/{:06}", plane_name(chunk.plane), chunk.index)
-}
-
-fn plane_name(plane: PlaneName) -> String {
-    let text = match plane {
-        PlaneName::Values => serde_json::to_string("values"),
-        PlaneName::Slot(slot) => serde_json::to_string(&slot),
-    };
-    text.expect("a unit variant is a text").trim_matches('"').to_owned()
 }
 
 /// Reads a version to go on learning from it.
@@ -106,10 +90,25 @@ pub fn load_learned(store: &Store, id: &VersionId) -> Result<Learned> {
 pub fn scorer_of(store: &Store, id: &VersionId) -> Result<Scorer> {
     let mut loaded = store.load(id)?;
     let experiment = experiment_of(&loaded)?;
-    let servable = learned_of(&mut loaded, &experiment).with_context(|| format!("version {id}"))?.servable;
+    let read = || {
+        let (servable, _) = base_of(&mut loaded, &experiment)?;
+        let generated = generated_of(&mut loaded, &servable)?;
+        Ok::<_, anyhow::Error>((servable, generated))
+    };
+    let (servable, generated) = { read }().with_context(|| format!("version {id}"))?;
     let schema = Schema::parse(&text_of(&loaded, "schema.toml")?)?;
     let histories = HistoryState::from_bytes(loaded.object("histories")?)?;
-    Ok(Scorer { schema, experiment, servable, histories, content: loaded.manifest.content })
+    Ok(Scorer { schema, experiment, servable, generated, histories, content: loaded.manifest.content })
+}
+
+impl Scorer {
+    /// What answers requests.
+    pub fn serving(&self) -> Serving<'_> {
+        match &self.generated {
+            None => self.servable.serving(),
+            Some(generated) => self.servable.serving_generated(generated),
+        }
+    }
 }
 
 fn experiment_of(loaded: &Loaded) -> Result<Experiment> {
@@ -122,25 +121,37 @@ fn text_of(loaded: &Loaded, name: &str) -> Result<String> {
 }
 
 fn learned_of(loaded: &mut Loaded, experiment: &Experiment) -> Result<Learned> {
+    let (servable, step) = base_of(loaded, experiment)?;
+    let generated = generated_of(loaded, &servable)?;
+    let strategy = experiment.method.iter().find(|method| method.name == loaded.manifest.lineage.strategy);
+    let memory = match strategy {
+        Some(method) => method.strategy.restore(pieces::read("memory", loaded)?, servable.backbone.spec())?,
+        None => Memory::Nothing,
+    };
+    Ok(Learned { servable, step, generated, memory })
+}
+
+fn generated_of(loaded: &mut Loaded, servable: &Servable) -> Result<Option<Generated>> {
+    Ok(restore_generated(pieces::read("generated", loaded)?, servable.backbone.spec())?)
+}
+
+/// The base model and its step count.
+fn base_of(loaded: &mut Loaded, experiment: &Experiment) -> Result<(Servable, u64)> {
     let header: ModelHeader = serde_json::from_slice(loaded.object("model.json")?).context("model.json")?;
     if header.format != FORMAT {
         bail!("model.json has format {}; this release reads {FORMAT}", header.format);
     }
     let encoder = encoder_of(loaded)?;
     let backbone = Backbone::build(&experiment.model, &encoder)?;
-    let mut dense = dense_of(loaded, header.slots)?;
+    let mut params = parameters::read("", header.slots, header.tables, loaded)?;
     // Files hold tensors by name; in memory they are in the order of the spec.
-    dense.sort_by_key(|dense| backbone.spec().dense.iter().position(|spec| spec.name == dense.name));
-    let mut tables = Vec::new();
-    for (nth, table) in header.tables.into_iter().enumerate() {
-        let mut table = table_of(loaded, nth, table)?;
+    params.dense.sort_by_key(|dense| backbone.spec().dense.iter().position(|spec| spec.name == dense.name));
+    for table in &mut params.tables {
         table.train_with(&experiment.training.optimiser, experiment.training.rows)?;
-        tables.push(table);
     }
-    let mut params = Params { dense, tables };
     check_shapes(&backbone, &encoder, &params)?;
     params.share();
-    Ok(Learned { servable: Servable { encoder, backbone, params }, step: header.step })
+    Ok((Servable { encoder, backbone, params }, header.step))
 }
 
 fn encoder_of(loaded: &Loaded) -> Result<Encoder> {
@@ -149,40 +160,6 @@ fn encoder_of(loaded: &Loaded) -> Result<Encoder> {
         vocabularies.push(bytes.to_vec());
     }
     Ok(Encoder::from_parts(loaded.object("encoder.json")?, &vocabularies)?)
-}
-
-fn dense_of(loaded: &Loaded, slots: usize) -> Result<Vec<Dense>> {
-    let values = dense_from_safetensors(loaded.object("dense.safetensors")?)?;
-    let mut dense = Vec::new();
-    for tensor in values {
-        let &[rows, cols] = tensor.shape.as_slice() else { bail!("tensor {} is no matrix", tensor.name) };
-        dense.push(Dense { name: tensor.name, rows, cols, values: tensor.values, slots: Vec::new() });
-    }
-    for slot in 0..slots {
-        let tensors = dense_from_safetensors(loaded.object(&format!("optimiser/{slot}.safetensors"))?)?;
-        for tensor in tensors {
-            let Some(owner) = dense.iter_mut().find(|dense| dense.name == tensor.name) else {
-                bail!("optimiser slot {slot} has a tensor {}, which the model has not", tensor.name);
-            };
-            owner.slots.push(tensor.values);
-        }
-    }
-    Ok(dense)
-}
-
-fn table_of(loaded: &Loaded, nth: usize, header: Header) -> Result<Table> {
-    let prefix = format!("table/{nth}/");
-    let mut chunks = Vec::new();
-    for (name, bytes) in loaded.objects(&prefix) {
-        let (plane, index) = name[prefix.len()..].split_once('/').with_context(|| format!("object {name}"))?;
-        let plane = match plane {
-            "values" => PlaneName::Values,
-            slot => PlaneName::Slot(serde_json::from_value(slot.into()).with_context(|| format!("object {name}"))?),
-        };
-        let index = index.parse().with_context(|| format!("object {name}"))?;
-        chunks.push(Chunk { plane, index, bytes: bytes.to_vec() });
-    }
-    Ok(Table::from_chunks(header, chunks)?)
 }
 
 /// Refuses parameters of another model.

@@ -1,0 +1,136 @@
+//! Forward and backward passes over a batch.
+//!
+//! A batch is cut into a fixed number of shards, each with a tape of its own. Gradients of dense tensors are summed over
+//! shards in their order, gradients of rows per row in the order of examples: the result depends on the number of
+//! shards, which is a setting, and never on the number of workers or on timing.
+
+use perennial_core::{Column, Encoded};
+use perennial_model::{Backbone, DenseId, Lookup, Objective, PlainView, TableId, Use, Values, ViewBuffers};
+use perennial_nn::{Tape, Workers};
+use perennial_table::{Selection, Shard as Rows, Table, Touches};
+
+/// The shards of a batch; buffers are reused from batch to batch.
+pub(crate) struct Pass {
+    shards: Vec<Shard>,
+}
+
+/// One part of a batch.
+#[derive(Default)]
+struct Shard {
+    tape: Tape<f32>,
+    view: ViewBuffers,
+    index: Vec<u32>,
+    label: Vec<f32>,
+    weight: Vec<f32>,
+    /// Rows that will be gathered, where they must be caught up with first.
+    touched: Touches,
+    loss: f64,
+}
+
+impl Shard {
+    /// Where the rows of a table were read, and what was touched there.
+    fn uses(&self, table: TableId) -> impl Iterator<Item = (&Use, &Touches)> {
+        self.view.uses.iter().zip(&self.view.touches).filter(move |(used, _)| used.table == table)
+    }
+}
+
+impl Pass {
+    /// Empty buffers for this many shards.
+    pub(crate) fn new(shards: usize) -> Pass {
+        Pass { shards: (0..shards).map(|_| Shard::default()).collect() }
+    }
+
+    /// Gives each shard its stretch of the examples `batch`, and returns their weight.
+    pub(crate) fn split(&mut self, data: &Encoded, batch: &[u32]) -> f64 {
+        let per_shard = batch.len().div_ceil(self.shards.len());
+        let mut stretches = batch.chunks(per_shard.max(1));
+        for shard in &mut self.shards {
+            let stretch = stretches.next().unwrap_or(&[]);
+            shard.index.clear();
+            shard.index.extend_from_slice(stretch);
+            shard.label.clear();
+            shard.label.extend(stretch.iter().map(|&i| data.label[i as usize]));
+            shard.weight.clear();
+            shard.weight.extend(stretch.iter().map(|&i| data.weight[i as usize]));
+        }
+        batch.iter().map(|&i| f64::from(data.weight[i as usize])).sum()
+    }
+
+    /// Makes the rows of the batch see the steps they missed, in the modes in which rows miss steps.
+    pub(crate) fn catch_up(
+        &mut self,
+        backbone: &Backbone,
+        tables: &mut [Table],
+        columns: &[Column],
+        workers: &Workers,
+    ) {
+        if !tables.iter().any(Table::needs_catch_up) {
+            return;
+        }
+        for lookup in backbone.lookups() {
+            let Lookup::Rows { table, feature, pool } = *lookup else { continue };
+            let table = &mut tables[table.0];
+            workers.for_each(&mut self.shards, |_, shard| {
+                table.touch(&columns[feature], &shard.index, pool, &mut shard.touched);
+            });
+            let shards = &self.shards;
+            workers.for_each(table.shards_mut(), |_, rows| {
+                shards.iter().for_each(|shard| rows.catch_up(&shard.touched));
+            });
+        }
+    }
+
+    /// Forward and backward pass of every shard on these values; returns the loss. A `normaliser` of the batch's weight
+    /// makes that the mean.
+    pub(crate) fn differentiate(
+        &mut self,
+        backbone: &Backbone,
+        values: &impl Values,
+        columns: &[Column],
+        objective: Objective,
+        normaliser: f64,
+        workers: &Workers,
+    ) -> f64 {
+        workers.for_each(&mut self.shards, |_, shard| {
+            shard.tape.reset();
+            let mut view = PlainView::training(values, columns, &shard.index, &mut shard.view);
+            let logits = backbone.forward(&mut view, &mut shard.tape);
+            let loss = objective.loss(&mut shard.tape, logits, &shard.label, &shard.weight, normaliser);
+            shard.loss = f64::from(shard.tape.value(loss)[0]);
+            shard.tape.backward(loss);
+        });
+        self.shards.iter().map(|shard| shard.loss).sum()
+    }
+
+    /// Sums the gradient of each dense tensor; `sums` holds one vector of the tensor's length for each.
+    pub(crate) fn sum_dense(&self, sums: &mut [Vec<f32>], workers: &Workers) {
+        workers.for_each(sums, |id, sum| {
+            sum.fill(0.0);
+            for shard in &self.shards {
+                let uses = shard.view.dense.iter().filter(|(used, _)| *used == DenseId(id));
+                for (_, var) in uses {
+                    sum.iter_mut().zip(shard.tape.grad(*var)).for_each(|(sum, grad)| *sum += grad);
+                }
+            }
+        });
+    }
+
+    /// Adds the gradients of a table's rows to the sums of one of its shards.
+    pub(crate) fn sum_rows(&self, table: TableId, rows: &mut Rows) {
+        for shard in &self.shards {
+            for (used, touches) in shard.uses(table) {
+                rows.accumulate(touches, shard.tape.grad(used.var), used.place);
+            }
+        }
+    }
+
+    /// Sums the gradient of each selected row of a table: `sums` is `[selected, dim]`.
+    pub(crate) fn sum_selected(&self, table: TableId, selection: &Selection, dim: usize, sums: &mut [f32]) {
+        sums.fill(0.0);
+        for shard in &self.shards {
+            for (used, touches) in shard.uses(table) {
+                selection.sum(touches, shard.tape.grad(used.var), used.place, dim, sums);
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What must hold of learning, on a toy world with a known answer.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
+
+mod asmg_gru;
+mod strategies;
+mod world;

@@ -1,0 +1,87 @@
+//! Parameters as objects of a version.
+//!
+//! Under a prefix: `dense.safetensors`, `optimiser/<slot>.safetensors`, `table/<n>/<plane>/<chunk>`.
+
+use anyhow::{Context, Result, bail};
+use perennial_model::{Dense, Params};
+use perennial_store::{Loaded, dense_from_safetensors, dense_to_safetensors};
+use perennial_table::{Chunk, Header, PlaneName, Table};
+
+/// Slots of the optimiser that dense tensors have.
+pub(super) fn slots(params: &Params) -> usize {
+    params.dense.first().map_or(0, |dense| dense.slots.len())
+}
+
+pub(super) fn write(prefix: &str, params: &Params, objects: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
+    let mut add = |name: String, bytes| objects.push((format!("{prefix}{name}"), bytes));
+    add("dense.safetensors".into(), dense_bytes(&params.dense, |dense| &dense.values)?);
+    for slot in 0..slots(params) {
+        add(format!("optimiser/{slot}.safetensors"), dense_bytes(&params.dense, |dense| &dense.slots[slot])?);
+    }
+    for (nth, table) in params.tables.iter().enumerate() {
+        for chunk in table.chunks() {
+            add(chunk_name(nth, &chunk), chunk.bytes);
+        }
+    }
+    Ok(())
+}
+
+/// Reads back parameters with so many slots and with these tables. Dense tensors are in the order of their names.
+pub(super) fn read(prefix: &str, slots: usize, tables: Vec<Header>, loaded: &Loaded) -> Result<Params> {
+    let dense = dense_of(prefix, slots, loaded)?;
+    let tables = tables.into_iter().enumerate().map(|(nth, header)| table_of(prefix, nth, header, loaded));
+    Ok(Params { dense, tables: tables.collect::<Result<_>>()? })
+}
+
+fn dense_bytes(tensors: &[Dense], part: impl Fn(&Dense) -> &Vec<f32>) -> Result<Vec<u8>> {
+    let shapes: Vec<[usize; 2]> = tensors.iter().map(|dense| [dense.rows, dense.cols]).collect();
+    let named = tensors.iter().zip(&shapes);
+    let named: Vec<_> = named.map(|(dense, shape)| (dense.name.as_str(), &shape[..], part(dense).as_slice())).collect();
+    Ok(dense_to_safetensors(&named)?)
+}
+
+fn chunk_name(table: usize, chunk: &Chunk) -> String {
+    format!("table/{table}/{}/{:06}", plane_name(chunk.plane), chunk.index)
+}
+
+fn plane_name(plane: PlaneName) -> String {
+    let text = match plane {
+        PlaneName::Values => serde_json::to_string("values"),
+        PlaneName::Slot(slot) => serde_json::to_string(&slot),
+    };
+    text.expect("a unit variant is a text").trim_matches('"').to_owned()
+}
+
+fn dense_of(prefix: &str, slots: usize, loaded: &Loaded) -> Result<Vec<Dense>> {
+    let values = dense_from_safetensors(loaded.object(&format!("{prefix}dense.safetensors"))?)?;
+    let mut dense = Vec::new();
+    for tensor in values {
+        let &[rows, cols] = tensor.shape.as_slice() else { bail!("tensor {} is no matrix", tensor.name) };
+        dense.push(Dense { name: tensor.name, rows, cols, values: tensor.values, slots: Vec::new() });
+    }
+    for slot in 0..slots {
+        let tensors = dense_from_safetensors(loaded.object(&format!("{prefix}optimiser/{slot}.safetensors"))?)?;
+        for tensor in tensors {
+            let Some(owner) = dense.iter_mut().find(|dense| dense.name == tensor.name) else {
+                bail!("optimiser slot {slot} has a tensor {}, which the model has not", tensor.name);
+            };
+            owner.slots.push(tensor.values);
+        }
+    }
+    Ok(dense)
+}
+
+fn table_of(prefix: &str, nth: usize, header: Header, loaded: &Loaded) -> Result<Table> {
+    let prefix = format!("{prefix}table/{nth}/");
+    let mut chunks = Vec::new();
+    for (name, bytes) in loaded.objects(&prefix) {
+        let (plane, index) = name[prefix.len()..].split_once('/').with_context(|| format!("object {name}"))?;
+        let plane = match plane {
+            "values" => PlaneName::Values,
+            slot => PlaneName::Slot(serde_json::from_value(slot.into()).with_context(|| format!("object {name}"))?),
+        };
+        let index = index.parse().with_context(|| format!("object {name}"))?;
+        chunks.push(Chunk { plane, index, bytes: bytes.to_vec() });
+    }
+    Ok(Table::from_chunks(header, chunks)?)
+}
