@@ -1,26 +1,30 @@
 //! Generated parameters in the pieces in which a version stores them.
 
 use crate::{LearnError, Pieces};
-use perennial_model::generator::{Generator, GeneratorConfig, Newborn};
+use perennial_model::generator::{Generator, GeneratorConfig, Newborn, Recurrent};
 use perennial_model::{Generated, ModelSpec, Params};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+/// How newborn ids get their values.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    generator: GeneratorConfig,
-    steps: usize,
-    copied: bool,
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Header {
+    AsIs,
+    Recurrent { generator: GeneratorConfig, steps: usize },
 }
 
 /// In pieces.
 pub fn generated_pieces(generated: &Generated) -> Pieces {
-    let Newborn { generator, steps, copied } = &generated.newborn;
     let mut pieces = Pieces::default();
-    pieces.put_json("newborn", &Header { generator: generator.config().clone(), steps: *steps, copied: *copied });
-    pieces.put_params("generator", Params { dense: generator.weights.clone(), tables: Vec::new() });
     pieces.put_params("params", generated.params.clone());
+    match &generated.newborn {
+        Newborn::AsIs => pieces.put_json("newborn", &Header::AsIs),
+        Newborn::Recurrent(Recurrent { generator, steps }) => {
+            pieces.put_json("newborn", &Header::Recurrent { generator: generator.config().clone(), steps: *steps });
+            pieces.put_params("generator", Params { dense: generator.weights.clone(), tables: Vec::new() });
+        }
+    }
     pieces
 }
 
@@ -29,9 +33,14 @@ pub fn restore_generated(mut pieces: Pieces, spec: &ModelSpec) -> Result<Option<
     if pieces.is_empty() {
         return Ok(None);
     }
-    let Header { generator, steps, copied } = pieces.take_json("newborn")?;
-    let generator = Generator::with_weights(&generator, spec, pieces.take_params("generator")?.dense)?;
+    let newborn = match pieces.take_json("newborn")? {
+        Header::AsIs => Newborn::AsIs,
+        Header::Recurrent { generator, steps } => {
+            let generator = Generator::with_weights(&generator, spec, pieces.take_params("generator")?.dense)?;
+            Newborn::Recurrent(Recurrent { generator: Arc::new(generator), steps })
+        }
+    };
     let mut params = pieces.take_params("params")?;
     params.share();
-    Ok(Some(Generated { params, newborn: Newborn { generator: Arc::new(generator), steps, copied } }))
+    Ok(Some(Generated { params, newborn }))
 }

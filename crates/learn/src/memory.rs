@@ -1,7 +1,7 @@
 //! What a strategy remembers from one update to the next, and the pieces in which a version stores it.
 
 use crate::LearnError;
-use crate::strategy::asmg_gru;
+use crate::strategy::{asmg_gru, asmg_linear};
 use perennial_core::{Digest, DigestBuilder};
 use perennial_model::Params;
 use serde::Serialize;
@@ -16,6 +16,8 @@ pub enum Memory {
     Nothing,
     /// Past models, states and generator of a recurrent ASMG.
     AsmgGru(Box<asmg_gru::Memory>),
+    /// Past models and weights of an ASMG-Linear.
+    AsmgLinear(Box<asmg_linear::Memory>),
 }
 
 impl Memory {
@@ -24,6 +26,7 @@ impl Memory {
         match self {
             Memory::Nothing => Pieces::default(),
             Memory::AsmgGru(memory) => memory.pieces(),
+            Memory::AsmgLinear(memory) => memory.pieces(),
         }
     }
 }

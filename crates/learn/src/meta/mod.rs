@@ -1,10 +1,14 @@
 //! Training of what makes parameters out of parameters: only the rows that a batch reads are ever generated.
 
 mod gradients;
+mod mixture;
 mod schedule;
 mod unrolled;
 mod window;
 
-pub(crate) use schedule::{Schedule, StepLoss};
+pub use mixture::Granularity;
+pub(crate) use mixture::{Mixture, Weights, lanes, mix};
+pub(crate) use schedule::Schedule;
+pub use schedule::StepLoss;
 pub(crate) use unrolled::{Sequence, Unrolled};
 pub(crate) use window::Window;

@@ -13,7 +13,7 @@ use crate::meta::{Schedule, Sequence, StepLoss, Unrolled, Window};
 use crate::trainer::{encode, fit};
 use crate::{Env, LearnError, Learned, Trained};
 use perennial_core::Encoded;
-use perennial_model::generator::{Generator, GeneratorConfig, Newborn, StateFormat, States};
+use perennial_model::generator::{Generator, GeneratorConfig, Newborn, Recurrent, StateFormat, States};
 use perennial_model::{Generated, ModelSpec, Params, Servable};
 use perennial_nn::optim::{Optimiser, Rule};
 use perennial_stream::SeenPeriod;
@@ -345,9 +345,15 @@ impl AsmgGru {
     }
 
     fn newborn(&self, generator: &Generator, steps: usize) -> Newborn {
-        let mut generator = generator.clone();
-        generator.weights.iter_mut().for_each(|dense| dense.slots = Vec::new());
-        Newborn { generator: Arc::new(generator), steps, copied: self.inactive == Inactive::Copy }
+        match self.inactive {
+            // What was not read in the newest period keeps its value, and a newborn id was not.
+            Inactive::Copy => Newborn::AsIs,
+            Inactive::Generate => {
+                let mut generator = generator.clone();
+                generator.weights.iter_mut().for_each(|dense| dense.slots = Vec::new());
+                Newborn::Recurrent(Recurrent { generator: Arc::new(generator), steps })
+            }
+        }
     }
 
     /// What [`Memory::pieces`] stored.

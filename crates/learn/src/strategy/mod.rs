@@ -3,12 +3,14 @@
 //! Adding one = one file here, one variant, and one line in each match below.
 
 pub mod asmg_gru;
+pub mod asmg_linear;
 mod batch;
 mod frozen;
 mod incremental;
 mod retrain;
 
 pub use asmg_gru::AsmgGru;
+pub use asmg_linear::AsmgLinear;
 pub use batch::{Batch, BatchInit};
 pub use retrain::Retrain;
 
@@ -35,6 +37,8 @@ pub enum StrategyConfig {
     Retrain(Retrain),
     /// Parameters generated from those of the last versions by a recurrent network (ASMG-GRU).
     AsmgGru(AsmgGru),
+    /// Weighted sums of the last versions' parameters (ASMG-Linear).
+    AsmgLinear(AsmgLinear),
 }
 
 /// The strategies that have options.
@@ -44,6 +48,7 @@ enum WithOptions {
     Batch(Batch),
     Retrain(Retrain),
     AsmgGru(AsmgGru),
+    AsmgLinear(AsmgLinear),
 }
 
 impl<'de> Deserialize<'de> for StrategyConfig {
@@ -67,8 +72,11 @@ impl<'de> Visitor<'de> for NameOrTable {
             "incremental" => Ok(StrategyConfig::Incremental),
             "retrain" => Ok(StrategyConfig::Retrain(Retrain::default())),
             "asmg_gru" => Ok(StrategyConfig::AsmgGru(AsmgGru::default())),
+            "asmg_linear" => Ok(StrategyConfig::AsmgLinear(AsmgLinear::default())),
             "batch" => Err(E::custom("the strategy \"batch\" needs a window: { batch = { window = 3 } }")),
-            _ => Err(E::unknown_variant(name, &["frozen", "incremental", "batch", "retrain", "asmg_gru"])),
+            _ => {
+                Err(E::unknown_variant(name, &["frozen", "incremental", "batch", "retrain", "asmg_gru", "asmg_linear"]))
+            }
         }
     }
 
@@ -77,6 +85,7 @@ impl<'de> Visitor<'de> for NameOrTable {
             WithOptions::Batch(batch) => StrategyConfig::Batch(batch),
             WithOptions::Retrain(retrain) => StrategyConfig::Retrain(retrain),
             WithOptions::AsmgGru(asmg) => StrategyConfig::AsmgGru(asmg),
+            WithOptions::AsmgLinear(asmg) => StrategyConfig::AsmgLinear(asmg),
         })
     }
 }
@@ -90,6 +99,7 @@ impl StrategyConfig {
             StrategyConfig::Batch(batch) => batch.update(learned, seen, env),
             StrategyConfig::Retrain(retrain) => retrain.update(seen, env),
             StrategyConfig::AsmgGru(asmg) => asmg.update(learned, seen, env),
+            StrategyConfig::AsmgLinear(asmg) => asmg.update(learned, seen, env),
         }
     }
 
@@ -100,13 +110,14 @@ impl StrategyConfig {
             StrategyConfig::Batch(batch) => batch.check(),
             StrategyConfig::Retrain(retrain) => retrain.check(),
             StrategyConfig::AsmgGru(asmg) => asmg.check(),
+            StrategyConfig::AsmgLinear(asmg) => asmg.check(),
         }
     }
 
     /// How many earlier periods an update asks the archive for.
     pub fn reach(&self) -> usize {
         match self {
-            StrategyConfig::Frozen | StrategyConfig::Incremental => 0,
+            StrategyConfig::Frozen | StrategyConfig::Incremental | StrategyConfig::AsmgLinear(_) => 0,
             StrategyConfig::Batch(batch) => batch.window as usize - 1,
             StrategyConfig::Retrain(_) => usize::MAX,
             StrategyConfig::AsmgGru(asmg) => asmg.reach(),
@@ -118,6 +129,7 @@ impl StrategyConfig {
         match self {
             _ if pieces.is_empty() => Ok(Memory::Nothing),
             StrategyConfig::AsmgGru(asmg) => Ok(Memory::AsmgGru(Box::new(asmg.restore(pieces, spec)?))),
+            StrategyConfig::AsmgLinear(asmg) => Ok(Memory::AsmgLinear(Box::new(asmg.restore(pieces, spec)?))),
             StrategyConfig::Frozen
             | StrategyConfig::Incremental
             | StrategyConfig::Batch(_)
@@ -133,6 +145,7 @@ impl StrategyConfig {
             StrategyConfig::Batch(batch) => batch.describe(),
             StrategyConfig::Retrain(retrain) => retrain.describe(),
             StrategyConfig::AsmgGru(asmg) => asmg.describe(),
+            StrategyConfig::AsmgLinear(asmg) => asmg.describe(),
         }
     }
 }

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 
 mod asmg_gru;
+mod asmg_linear;
 mod strategies;
 mod world;

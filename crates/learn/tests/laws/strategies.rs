@@ -2,7 +2,7 @@
 
 use crate::world::{FLIP, Loop, empty_columns, examples, period, seen};
 use perennial_core::{Digest, Examples};
-use perennial_learn::strategy::{AsmgGru, Batch, BatchInit, Retrain};
+use perennial_learn::strategy::{AsmgGru, AsmgLinear, Batch, BatchInit, Retrain};
 use perennial_learn::{Env, LearnError, Learned, StrategyConfig, pretrain};
 use perennial_nn::optim::{Optimiser, Rule};
 use perennial_table::RowMode;
@@ -16,6 +16,7 @@ pub(crate) fn registered() -> Vec<(&'static str, StrategyConfig)> {
         ("batch-2 from pre-trained", batch(2, BatchInit::Pretrained)),
         ("batch-2 from scratch", batch(2, BatchInit::Scratch)),
         ("retrain", StrategyConfig::Retrain(Retrain { epochs: Some(4) })),
+        ("asmg_linear", StrategyConfig::AsmgLinear(AsmgLinear { sequence: 2, ..AsmgLinear::default() })),
         ("asmg_gru", StrategyConfig::AsmgGru(AsmgGru { sequence: 1, epochs: 20, ..AsmgGru::default() })),
     ]
 }

@@ -11,7 +11,7 @@ mod snapshot;
 mod states;
 mod sweep;
 
-pub use newborn::Newborn;
+pub use newborn::{Newborn, Recurrent};
 pub use sharing::{Layout, Shares, Sharing};
 pub use snapshot::{Activity, Reading, Snapshot, row_counts};
 pub use states::{StateFormat, States};

@@ -4,27 +4,38 @@ use super::{Activity, Generator, Reading, Snapshot};
 use crate::Params;
 use std::sync::Arc;
 
-/// Generates the rows of ids that are met at scoring for the first time.
-///
-/// Such an id has had its first value in all models of the sequence: its generated value is what the generator makes of
-/// that constant, from a state of zeros. (The published code has rows for all ids from the start, whose states have
-/// gone on evolving since.)
+/// Values of ids that are met at scoring for the first time. They have had their first value in all models that were
+/// read.
 #[derive(Debug, Clone)]
-pub struct Newborn {
+pub enum Newborn {
+    /// The first value itself.
+    AsIs,
+    /// What a recurrent generator makes of that constant.
+    Recurrent(Recurrent),
+}
+
+/// A recurrent generator and the length of the sequence of constants that it reads, from a state of zeros. (The
+/// published code has rows for all ids from the start, whose states have gone on evolving since.)
+#[derive(Debug, Clone)]
+pub struct Recurrent {
     /// The generator, without slots.
     pub generator: Arc<Generator>,
     /// Length of the sequence.
     pub steps: usize,
-    /// Whether rows that were not read in the newest period keep the base model's values: then newborn ones do too.
-    pub copied: bool,
 }
 
 impl Newborn {
     /// Replaces the first values of rows from `first[table]` on.
     pub fn generate(&self, params: &mut Params, first: &[u32]) {
-        if self.copied {
-            return;
+        match self {
+            Newborn::AsIs => {}
+            Newborn::Recurrent(recurrent) => recurrent.generate(params, first),
         }
+    }
+}
+
+impl Recurrent {
+    fn generate(&self, params: &mut Params, first: &[u32]) {
         let snapshot = Snapshot { activity: vec![Activity::default(); params.tables.len()], params: params.clone() };
         let reading = Reading { now: &snapshot, before: Some(&snapshot) };
         let tensors = params.dense.len();

@@ -129,7 +129,7 @@ fn a_newborn_id_is_generated_from_its_first_value() {
         let generator = generator(&GeneratorConfig { features, ..GeneratorConfig::default() });
         let (old, all) = (snapshot(4, 1), snapshot(9, 1));
         let expected = run(&generator, &[&all, &all, &all], 1);
-        let newborn = Newborn { generator: generator.into(), steps: 3, copied: false };
+        let newborn = Newborn::Recurrent(Recurrent { generator: generator.into(), steps: 3 });
         let mut grown = old.params.clone();
         grown.tables[0].grow(&[4, 5, 6, 7, 8]);
         newborn.generate(&mut grown, &[6]);

@@ -108,7 +108,10 @@ impl Plan<'_> {
         let passes = match strategy {
             StrategyConfig::Frozen => 0,
             StrategyConfig::Retrain(retrain) => retrain.epochs.unwrap_or(training.pretrain_epochs),
-            StrategyConfig::Incremental | StrategyConfig::Batch(_) | StrategyConfig::AsmgGru(_) => training.epochs,
+            StrategyConfig::Incremental
+            | StrategyConfig::Batch(_)
+            | StrategyConfig::AsmgGru(_)
+            | StrategyConfig::AsmgLinear(_) => training.epochs,
         };
         u64::from(passes) * self.updates().map(|period| self.window(strategy, period)).sum::<u64>()
     }
