@@ -32,6 +32,8 @@ struct Output {
 enum Command {
     /// Run several update strategies on a synthetic marketplace and write a report
     Demo(command::demo::Arguments),
+    /// Write a synthetic marketplace, whose true click probabilities are known, as a log
+    World(command::world::Arguments),
     /// Turn log files of any supported format into a canonical log
     Import(command::import::Arguments),
     /// Show the built-in schemas, or propose one for a file
@@ -75,6 +77,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let terminal = Terminal::new(mode);
     let outcome = match &cli.command {
         Command::Demo(arguments) => command::demo::run(arguments, &terminal),
+        Command::World(arguments) => command::world::run(arguments, &terminal),
         Command::Import(arguments) => command::import::run(arguments, &terminal),
         Command::Schema(arguments) => command::schema::run(arguments, &terminal),
         Command::Run(arguments) => command::run::run(arguments, &terminal),

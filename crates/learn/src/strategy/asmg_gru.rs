@@ -4,16 +4,17 @@
 //! generator is trained: it reads the last `sequence` base models and is judged by what it generated after each on the
 //! period that followed. Then it reads the newest base model and generates what is served.
 //!
-//! Departures: rows are generated only where a batch reads them; ids that are born within the sequence start it with
-//! their first value and a state of zeros, where the published code has rows for all ids from the start; until the
-//! generator has been trained once, the base model is served.
+//! Departures: rows are generated only where a batch reads them; ids are born as they come (see [`Births`]), where the
+//! published code has rows for all ids from the start; until the generator has been trained once, the base model is
+//! served.
 
+use crate::generated::past_of;
 use crate::memory::Pieces;
 use crate::meta::{Schedule, Sequence, StepLoss, Unrolled, Window};
 use crate::trainer::{encode, fit};
 use crate::{Env, LearnError, Learned, Trained};
 use perennial_core::Encoded;
-use perennial_model::generator::{Generator, GeneratorConfig, Newborn, Recurrent, StateFormat, States};
+use perennial_model::generator::{Generator, GeneratorConfig, Newborn, Recurrent, StateFormat, States, evolved};
 use perennial_model::{Generated, ModelSpec, Params, Servable};
 use perennial_nn::optim::{Optimiser, Rule};
 use perennial_stream::SeenPeriod;
@@ -40,6 +41,8 @@ pub struct AsmgGru {
     pub batch_size: Option<usize>,
     /// What rows that the newest period did not read become.
     pub inactive: Inactive,
+    /// The state with which ids are born.
+    pub births: Births,
     /// How states are kept between periods.
     pub states: StateFormat,
     /// Updates of the generator before what it makes is served.
@@ -74,6 +77,18 @@ pub enum Inactive {
     Copy,
 }
 
+/// The state with which an id is born that was not in the log when the sequence began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Births {
+    /// Zeros.
+    #[default]
+    Fresh,
+    /// That to which its first value would have led, had it been there all along: exactly what the published code has,
+    /// whose rows are all there from the start. Keeps the generators of past periods, as far as tables are concerned.
+    Evolved,
+}
+
 impl Default for AsmgGru {
     fn default() -> Self {
         AsmgGru {
@@ -85,6 +100,7 @@ impl Default for AsmgGru {
             epochs: 1,
             batch_size: None,
             inactive: Inactive::Generate,
+            births: Births::Fresh,
             states: StateFormat::F32,
             warm_up: 1,
         }
@@ -98,6 +114,8 @@ pub struct Memory {
     generator: Generator,
     /// The state before the first model of the window.
     start: Vec<States>,
+    /// The generators that carried `start` from period to period, where births need them.
+    past: Vec<Arc<Generator>>,
     counters: Counters,
 }
 
@@ -200,7 +218,7 @@ impl AsmgGru {
         let Servable { backbone, params, .. } = &learned.servable;
         let generator = Generator::new(&self.generator, backbone.spec(), &self.optimiser, env.seed);
         let start = generator.zero_states(self.states, params);
-        Memory { window: Window::default(), generator, start, counters: Counters::default() }
+        Memory { window: Window::default(), generator, start, past: Vec::new(), counters: Counters::default() }
     }
 
     /// Trains the generator to make, of each model in the window, one that is good on the period after it.
@@ -215,7 +233,7 @@ impl AsmgGru {
     ) -> Result<Memory, LearnError> {
         let Servable { encoder, backbone, params } = &learned.servable;
         memory.window.grow_to(backbone.spec(), encoder);
-        grow(&mut memory.start, params);
+        memory.grow(params);
         if memory.window.len() < self.needed() {
             return Ok(memory);
         }
@@ -314,7 +332,7 @@ impl AsmgGru {
         let params = memory.generator.step(reading, &mut states, true, copied, env.workers);
         let mut params = params.expect("asked for");
         params.share();
-        let newborn = self.newborn(&memory.generator, window.len());
+        let newborn = self.newborn(&memory, window.len());
         (memory, Some(Generated { params, newborn }))
     }
 
@@ -325,7 +343,7 @@ impl AsmgGru {
             return None;
         }
         let full = memory.window.len() == self.limit();
-        let Memory { window, generator, start, .. } = memory;
+        let Memory { window, generator, start, past, .. } = memory;
         let mut readings = window.readings();
         let mut states = match self.variant {
             Variant::Zero => generator.zero_states(self.states, &learned.servable.params),
@@ -336,6 +354,9 @@ impl AsmgGru {
             if self.variant != Variant::Zero {
                 generator.step(&leaving, &mut states, false, |_, _| false, env.workers);
                 *start = states.clone();
+                if self.births == Births::Evolved {
+                    past.push(Arc::new(generator.with_table_weights(generator.table_weights())));
+                }
             }
         }
         for reading in &readings {
@@ -344,14 +365,14 @@ impl AsmgGru {
         Some(states)
     }
 
-    fn newborn(&self, generator: &Generator, steps: usize) -> Newborn {
+    fn newborn(&self, memory: &Memory, steps: usize) -> Newborn {
         match self.inactive {
             // What was not read in the newest period keeps its value, and a newborn id was not.
             Inactive::Copy => Newborn::AsIs,
             Inactive::Generate => {
-                let mut generator = generator.clone();
+                let mut generator = memory.generator.clone();
                 generator.weights.iter_mut().for_each(|dense| dense.slots = Vec::new());
-                Newborn::Recurrent(Recurrent { generator: Arc::new(generator), steps })
+                Newborn::Recurrent(Recurrent { generator: Arc::new(generator), past: memory.past.clone(), steps })
             }
         }
     }
@@ -367,24 +388,37 @@ impl AsmgGru {
             let width = generator.cell().state() * part.layout.lanes;
             start.push(States::from_bytes(self.states, width, &bytes)?);
         }
-        Ok(Memory { window: Window::from_pieces(pieces.take_all("window"))?, generator, start, counters })
-    }
-}
-
-/// Gives states to rows that were born since.
-fn grow(states: &mut [States], params: &Params) {
-    for (states, table) in states[params.dense.len()..].iter_mut().zip(&params.tables) {
-        states.grow_to(table.rows() as usize);
+        let past = past_of(&mut pieces, &generator)?;
+        Ok(Memory { window: Window::from_pieces(pieces.take_all("window"))?, generator, start, past, counters })
     }
 }
 
 impl Memory {
+    /// Gives states to rows that were born since.
+    fn grow(&mut self, params: &Params) {
+        let readings = self.window.readings();
+        let tensors = params.dense.len();
+        for (part, (states, table)) in (tensors..).zip(self.start[tensors..].iter_mut().zip(&params.tables)) {
+            let first = states.rows();
+            states.grow_to(table.rows() as usize);
+            let Some(reading) = readings.last().filter(|_| !self.past.is_empty()) else { continue };
+            let mut state = vec![0.0; self.generator.cell().state() * table.dim()];
+            for row in first..states.rows() {
+                evolved(&self.past, reading, part, row as u32, &mut state);
+                states.write(row, &state);
+            }
+        }
+    }
+
     pub(crate) fn pieces(&self) -> Pieces {
         let mut pieces = Pieces::default();
         pieces.put_json("counters", &self.counters);
         pieces.put_params("generator", Params { dense: self.generator.weights.clone(), tables: Vec::new() });
         for (nth, states) in self.start.iter().enumerate() {
             pieces.put_bytes(format!("start/{nth:03}"), states.to_bytes());
+        }
+        for (nth, past) in self.past.iter().enumerate() {
+            pieces.put_params(format!("past/{nth:04}"), Params { dense: past.table_weights(), tables: Vec::new() });
         }
         pieces.put_all("window", self.window.pieces());
         pieces

@@ -11,7 +11,7 @@ mod snapshot;
 mod states;
 mod sweep;
 
-pub use newborn::{Newborn, Recurrent};
+pub use newborn::{Newborn, Recurrent, evolved};
 pub use sharing::{Layout, Shares, Sharing};
 pub use snapshot::{Activity, Reading, Snapshot, row_counts};
 pub use states::{StateFormat, States};
@@ -192,6 +192,21 @@ impl Generator {
                 problem: "its weights are not those of this model's parameters".into(),
             }),
         }
+    }
+
+    /// The weights of tables, without slots: all that newborn ids need of a past generator.
+    pub fn table_weights(&self) -> Vec<Dense> {
+        let first = self.parts.iter().find(|part| part.len.is_none()).map_or(self.weights.len(), |part| part.weights);
+        self.weights[first..].iter().map(|dense| Dense { slots: Vec::new(), ..dense.clone() }).collect()
+    }
+
+    /// The same generator with these weights of tables, and none for dense tensors unless they are the same.
+    pub fn with_table_weights(&self, tables: Vec<Dense>) -> Generator {
+        let first = self.weights.len() - tables.len();
+        let none =
+            self.weights[..first].iter().map(|dense| Dense { values: Vec::new(), slots: Vec::new(), ..dense.clone() });
+        let weights = none.chain(tables).collect();
+        Generator { config: self.config.clone(), parts: self.parts.clone(), weights }
     }
 
     /// What it is.

@@ -14,13 +14,15 @@ pub enum Newborn {
     Recurrent(Recurrent),
 }
 
-/// A recurrent generator and the length of the sequence of constants that it reads, from a state of zeros. (The
-/// published code has rows for all ids from the start, whose states have gone on evolving since.)
+/// A recurrent generator that reads a constant.
 #[derive(Debug, Clone)]
 pub struct Recurrent {
     /// The generator, without slots.
     pub generator: Arc<Generator>,
-    /// Length of the sequence.
+    /// Those by which states were carried from period to period so far, oldest first; none where a newborn id starts
+    /// from a state of zeros.
+    pub past: Vec<Arc<Generator>>,
+    /// Models that the generator reads after that.
     pub steps: usize,
 }
 
@@ -48,16 +50,40 @@ impl Recurrent {
     }
 
     fn row(&self, reading: &Reading<'_>, part: usize, row: u32) -> Vec<f32> {
-        let (cell, lanes) = (self.generator.cell(), self.generator.parts()[part].layout.lanes);
-        let mut x = vec![0.0; cell.inputs * lanes];
-        self.generator.read(reading, part, row as usize, &mut x);
-        let (mut before, mut after) = (vec![0.0; cell.state() * lanes], vec![0.0; cell.state() * lanes]);
-        let (mut y, mut scratch) = (vec![0.0; lanes], Vec::new());
-        for _ in 0..self.steps {
-            let rows = super::Rows { part, first: row as usize, x: &x, before: &before };
-            self.generator.forward(rows, &mut after, &mut y, &mut [], &mut scratch);
-            std::mem::swap(&mut before, &mut after);
-        }
+        let lanes = self.generator.parts()[part].layout.lanes;
+        let mut state = vec![0.0; self.generator.cell().state() * lanes];
+        let mut y = vec![0.0; lanes];
+        let sequence = self.past.iter().chain(std::iter::repeat_n(&self.generator, self.steps));
+        constant(sequence, reading, part, row, &mut state, &mut y);
         y
+    }
+}
+
+/// The state that a row of a table has come to which has had its present value for ever: a step by each of `past`, from
+/// zeros. `state` is `[state, lanes]`.
+pub fn evolved(past: &[Arc<Generator>], reading: &Reading<'_>, part: usize, row: u32, state: &mut [f32]) {
+    state.fill(0.0);
+    if let Some(first) = past.first() {
+        let mut y = vec![0.0; first.parts()[part].layout.lanes];
+        constant(past.iter(), reading, part, row, state, &mut y);
+    }
+}
+
+/// Steps of several generators that read the same row again and again.
+fn constant<'a>(
+    generators: impl Iterator<Item = &'a Arc<Generator>>,
+    reading: &Reading<'_>,
+    part: usize,
+    row: u32,
+    state: &mut [f32],
+    y: &mut [f32],
+) {
+    let (mut x, mut before, mut scratch) = (Vec::new(), state.to_vec(), Vec::new());
+    for generator in generators {
+        x.resize(generator.cell().inputs * y.len(), 0.0);
+        generator.read(reading, part, row as usize, &mut x);
+        before.copy_from_slice(state);
+        let rows = super::Rows { part, first: row as usize, x: &x, before: &before };
+        generator.forward(rows, state, y, &mut [], &mut scratch);
     }
 }

@@ -129,13 +129,38 @@ fn a_newborn_id_is_generated_from_its_first_value() {
         let generator = generator(&GeneratorConfig { features, ..GeneratorConfig::default() });
         let (old, all) = (snapshot(4, 1), snapshot(9, 1));
         let expected = run(&generator, &[&all, &all, &all], 1);
-        let newborn = Newborn::Recurrent(Recurrent { generator: generator.into(), steps: 3 });
+        let newborn = Newborn::Recurrent(Recurrent { generator: generator.into(), past: Vec::new(), steps: 3 });
         let mut grown = old.params.clone();
         grown.tables[0].grow(&[4, 5, 6, 7, 8]);
         newborn.generate(&mut grown, &[6]);
         assert_eq!(grown.tables[0].row(8), expected.tables[0].row(8));
         assert_eq!(grown.tables[0].row(5), old.params.tables[0].row(5), "known rows stay");
     }
+}
+
+/// Rows that are born later, as if they had been there from the start: states carried by other weights before.
+#[test]
+fn a_newborn_id_may_have_evolved_for_ever() {
+    let old = generator(&GeneratorConfig::default());
+    let new = Generator::new(old.config(), &spec(), &Optimiser::new(Rule::ADAM, 1e-2), 4);
+    let (small, all, workers) = (snapshot(4, 1), snapshot(9, 1), Workers::new(1));
+    let reading = Reading { now: &all, before: None };
+    let mut states = old.zero_states(StateFormat::F32, &all.params);
+    old.step(&reading, &mut states, false, |_, _| false, &workers);
+    old.step(&reading, &mut states, false, |_, _| false, &workers);
+    let expected = new.step(&reading, &mut states.clone(), true, |_, _| false, &workers).unwrap();
+
+    let past: Vec<std::sync::Arc<Generator>> = vec![old.with_table_weights(old.table_weights()).into(); 2];
+    let mut state = vec![0.0; 24];
+    evolved(&past, &reading, 2, 9, &mut state);
+    let mut carried = vec![0.0; 24];
+    states[2].read(9, &mut carried);
+    assert_eq!(state, carried);
+    let newborn = Newborn::Recurrent(Recurrent { generator: new.into(), past, steps: 1 });
+    let mut grown = small.params.clone();
+    grown.tables[0].grow(&[4, 5, 6, 7, 8]);
+    newborn.generate(&mut grown, &[6]);
+    assert_eq!(grown.tables[0].row(9), expected.tables[0].row(9));
 }
 
 #[test]

@@ -11,3 +11,4 @@ pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod score;
 pub(crate) mod versions;
+pub(crate) mod world;
