@@ -12,3 +12,7 @@ pub(crate) use schedule::Schedule;
 pub use schedule::StepLoss;
 pub(crate) use unrolled::{Sequence, Unrolled};
 pub(crate) use window::Window;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
+mod tests;

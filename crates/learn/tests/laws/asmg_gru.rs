@@ -58,10 +58,13 @@ fn with_a_sequence_of_one_multi_is_single() {
     assert_eq!(generated(&run(Variant::Multi)), generated(&run(Variant::Single)));
 }
 
-/// Test 4: both start from zeros; from the second time on they differ.
+/// Test 4: both start from zeros, so they learn the same at first; from the second time on they differ.
 #[test]
 fn zero_is_multi_when_first_trained() {
-    let run = |variant, last| generated(&world().run(&asmg(of(variant, 2)), last));
+    let run = |variant, last| {
+        let learned = world().run(&asmg(of(variant, 2)), last);
+        learned.memory.pieces().take_params("generator").unwrap().digest()
+    };
     assert_eq!(run(Variant::Zero, 3), run(Variant::Multi, 3));
     assert_ne!(run(Variant::Zero, 4), run(Variant::Multi, 4));
 }

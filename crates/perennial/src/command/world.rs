@@ -8,10 +8,12 @@ use std::path::PathBuf;
 
 /// Arguments of `world`.
 #[derive(Debug, Args)]
-#[command(after_help = "Settings are TOML; what they leave out is the demo's:\n\n    periods = 31\n    rows = 6000\n    \
+#[command(
+    after_help = "Settings are TOML; what they leave out is the demo's:\n\n    periods = 31\n    rows = 6000\n    \
                         drift = { items = 0.05, users = 0.02 }\n    season = { length = 3, strength = 1.5 }\n\n\
                         The log lies in OUT/log, the true logits in OUT/truth.parquet: a run on that log shows how far \
-                        from the best possible score each method is.")]
+                        from the best possible score each method is."
+)]
 pub(crate) struct Arguments {
     /// Settings of the marketplace; the demo's if absent
     config: Option<PathBuf>,

@@ -19,6 +19,7 @@ use perennial_store::Store;
 use perennial_stream::{AwaitingPeriod, Prepared, SeenPeriod, Timeline};
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -32,6 +33,9 @@ pub(super) struct Shared<'a> {
     pub(super) store: &'a Store,
     pub(super) ledger: &'a Ledger,
     pub(super) options: &'a RunOptions<'a>,
+    /// Held to publish a version by many, to collect garbage by one: a job waits for a collection of this run, where the
+    /// store itself, which cannot know whose it is, would in the end refuse.
+    pub(super) store_turns: RwLock<()>,
     /// Set when a job fails, so that the others do not go on for nothing.
     pub(super) failed: AtomicBool,
 }

@@ -31,8 +31,8 @@ use perennial_eval::Results;
 use perennial_store::{Disk, Retention, RunLock, Store, VersionId};
 use perennial_stream::{Prepared, Progress, prepare};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, RwLock};
 
 /// Where and how to run; nothing here changes any result.
 pub struct RunOptions<'a> {
@@ -94,6 +94,7 @@ pub fn run(experiment: &Experiment, options: &RunOptions<'_>) -> Result<Outcome>
         store: &store,
         ledger: &ledger,
         options,
+        store_turns: RwLock::new(()),
         failed: AtomicBool::new(false),
     };
     announce(&shared)?;
@@ -221,8 +222,9 @@ fn collect_garbage(shared: &Shared<'_>) -> Result<()> {
         return Ok(());
     }
     let keep = shared.experiment.seeds.iter().map(|&seed| resume::pretrained_id(seed)).collect::<Result<_>>()?;
+    // Where another job is publishing, the next collection will find what this one leaves.
+    let Ok(_turn) = shared.store_turns.try_write() else { return Ok(()) };
     match shared.store.gc(&Retention { last: 1, keep }) {
-        // Another job is publishing; the next collection will find what this one left.
         Ok(_) | Err(perennial_store::Error::Busy { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }

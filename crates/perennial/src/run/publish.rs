@@ -27,7 +27,10 @@ pub(super) fn publish(
     let histories = shared.prepared.state(place.period as usize)?;
     let lineage = lineage(shared, place, parent, &learned_from);
     let bundle = version::bundle(learned, shared.experiment, shared.schema, &histories, lineage)?;
-    shared.store.publish(id, &bundle)?;
+    {
+        let _turn = shared.store_turns.read().expect("nobody panics while holding a turn");
+        shared.store.publish(id, &bundle)?;
+    }
     let data = data_digest(shared, learned_from)?;
     shared.ledger.record_updated(place, &Updated { trained: *trained, version: bundle.content, data, seconds })?;
     let Place { method, seed, period } = place;
