@@ -12,7 +12,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let log = Log::open(Path::new("clicks"))?;
 //! let config = PrepareConfig::new(Slicing::Time(Span::parse("1d")?));
-//! let prepared = prepare(&log, &config, Path::new("cache"), &mut |_| {})?;
+//! let prepared = prepare(&log, &config, Path::new("cache"), &mut |_| true)?;
 //!
 //! let (seen, mut timeline) = prepared.pretraining(10)?;
 //! // ... train on `seen` ...

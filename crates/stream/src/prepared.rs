@@ -46,11 +46,11 @@ pub struct Prepared {
 /// How far a preparation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Rows of the log read.
+    /// Rows of the log read, or found in periods that were there.
     pub rows: u64,
     /// Rows of the log.
     pub of: u64,
-    /// Periods written.
+    /// Periods written, or found whole.
     pub periods: usize,
 }
 
@@ -117,11 +117,13 @@ impl Source {
 /// Cuts a canonical log into periods under `cache`, or finds them there.
 ///
 /// Periods found are read once in full to check them. Costs memory for one period, the catalogue and the histories.
+/// `progress` is told after every batch and every period, and says whether to go on: if not, the error is
+/// [`StreamError::Stopped`], and the next call begins as if this one had not been.
 pub fn prepare(
     log: &Log,
     config: &PrepareConfig,
     cache: &Path,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Prepared> {
     prepare_batches(&Source::of(log), log.batches(), config, cache, progress)
 }
@@ -132,7 +134,7 @@ pub fn prepare_batches<I, E>(
     batches: I,
     config: &PrepareConfig,
     cache: &Path,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Prepared>
 where
     I: Iterator<Item = Result<RecordBatch, E>>,
@@ -144,9 +146,10 @@ where
     let dir = cache.join(key.to_string());
     fs::create_dir_all(&dir).map_err(StreamError::io("creating", &dir))?;
     let _lock = lock(&dir)?;
-    let (index, damage) = match find(&dir, key) {
-        Ok(index) => (index, None),
-        Err(found) => (build(&dir, key, source, batches, config, progress)?, found),
+    let (index, damage) = match find(&dir, key, source.rows, progress)? {
+        Found::Whole(index) => (index, None),
+        Found::Nothing => (build(&dir, key, source, batches, config, progress)?, None),
+        Found::Damaged(problem) => (build(&dir, key, source, batches, config, progress)?, Some(problem)),
     };
     Ok(Prepared { dir, index, layout, history: config.history as usize, damage, replay: Mutex::new(None) })
 }
@@ -283,16 +286,37 @@ fn lock(dir: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// The index of a folder that is whole; else what is damaged, or nothing where nothing was finished.
-fn find(dir: &Path, key: Digest) -> Result<Index, Option<String>> {
-    let text = fs::read(dir.join(INDEX)).map_err(|error| {
-        (error.kind() != io::ErrorKind::NotFound).then(|| format!("{}: {error}", dir.join(INDEX).display()))
-    })?;
-    let index = open_index(&text, key).ok_or_else(|| Some(format!("{} is damaged", dir.join(INDEX).display())))?;
-    for entry in &index.files {
-        read_entry(dir, entry).map_err(|error| Some(error.to_string()))?;
+/// What lies in a folder.
+enum Found {
+    Whole(Index),
+    Damaged(String),
+    /// Nothing was finished.
+    Nothing,
+}
+
+fn find(dir: &Path, key: Digest, rows: u64, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Found> {
+    let path = dir.join(INDEX);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Ok(Found::Damaged(format!("{}: {error}", path.display()))),
+    };
+    let Some(index) = open_index(&text, key) else {
+        return Ok(Found::Damaged(format!("{} is damaged", path.display())));
+    };
+    let mut found = 0;
+    for (nth, entry) in index.files.iter().enumerate() {
+        if let Err(error) = read_entry(dir, entry) {
+            return Ok(Found::Damaged(error.to_string()));
+        }
+        found += entry.facts.rows;
+        tell(progress, Progress { rows: found, of: rows, periods: nth + 1 })?;
     }
-    Ok(index)
+    Ok(Found::Whole(index))
+}
+
+fn tell(progress: &mut dyn FnMut(Progress) -> bool, now: Progress) -> Result<()> {
+    if progress(now) { Ok(()) } else { Err(StreamError::Stopped) }
 }
 
 fn open_index(text: &[u8], key: Digest) -> Option<Index> {
@@ -321,7 +345,7 @@ fn build<I, E>(
     source: &Source,
     batches: I,
     config: &PrepareConfig,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Index>
 where
     I: Iterator<Item = Result<RecordBatch, E>>,
@@ -330,9 +354,11 @@ where
     forget(dir)?;
     let mut slices = Slices::new(&source.schema, config, source.rows, batches)?;
     let mut files = Vec::new();
-    while let Some(slice) = slices.next() {
-        files.push(write_slice(dir, slice?)?);
-        progress(Progress { rows: slices.rows_read(), of: source.rows, periods: files.len() });
+    while let Some(turn) = slices.turn() {
+        if let Some(slice) = turn? {
+            files.push(write_slice(dir, slice)?);
+        }
+        tell(progress, Progress { rows: slices.rows_read(), of: source.rows, periods: files.len() })?;
     }
     sync_dir(dir)?;
     let dropped_rows = slices.dropped_rows();
@@ -418,7 +444,7 @@ mod tests {
     }
 
     fn on_disk(events: &[Event], cache: &Path) -> Prepared {
-        prepare_batches(&source(events), batches(events, 5), &config(), cache, &mut |_| {}).unwrap()
+        prepare_batches(&source(events), batches(events, 5), &config(), cache, &mut |_| true).unwrap()
     }
 
     fn check(prepared: &Prepared, expected: &[Slice]) {
@@ -438,10 +464,15 @@ mod tests {
         writer.finish(ImportNotes::default()).unwrap();
         let mut heard = Vec::new();
         let log = Log::open(&dir).unwrap();
-        let prepared = prepare(&log, &config(), cache.path(), &mut |progress| heard.push(progress)).unwrap();
+        let prepared = prepare(&log, &config(), cache.path(), &mut |progress| {
+            heard.push(progress);
+            true
+        });
+        let prepared = prepared.unwrap();
         check(&prepared, &in_memory(&events, &config()));
         let last = Progress { rows: 100, of: 100, periods: prepared.periods() };
-        assert_eq!((heard.len(), heard.last()), (prepared.periods(), Some(&last)));
+        assert_eq!(heard.last(), Some(&last));
+        assert!(heard.is_sorted_by_key(|progress| (progress.rows, progress.periods)), "got: {heard:?}");
     }
 
     /// Pre-training, then test-then-train to the end: every labelled example is learned from exactly once, and none
@@ -486,7 +517,7 @@ mod tests {
         let (events, cache) = (busy_log(200, 1), tempfile::tempdir().unwrap());
         let expected = in_memory(&events, &config());
         check(&on_disk(&events, cache.path()), &expected);
-        let again = prepare_batches(&source(&events), untouched(), &config(), cache.path(), &mut |_| {}).unwrap();
+        let again = prepare_batches(&source(&events), untouched(), &config(), cache.path(), &mut |_| true).unwrap();
         check(&again, &expected);
         assert_eq!(again.damage(), None);
     }
@@ -497,7 +528,7 @@ mod tests {
         let first = on_disk(&events, cache.path()).key();
         assert_ne!(first, on_disk(&events[..49], cache.path()).key());
         let other = PrepareConfig { data_seed: 1, ..config() };
-        let other = prepare_batches(&source(&events), batches(&events, 5), &other, cache.path(), &mut |_| {}).unwrap();
+        let other = prepare_batches(&source(&events), batches(&events, 5), &other, cache.path(), &mut |_| true).unwrap();
         assert_ne!(first, other.key());
     }
 
@@ -510,7 +541,7 @@ mod tests {
             let cut_off = batches(&events[..rows], 1)
                 .map(|batch| batch.map_err(|error| error.to_string()))
                 .chain(std::iter::once(Err("the power failed".to_owned())));
-            let error = prepare_batches(&source(&events), cut_off, &config(), cache.path(), &mut |_| {}).unwrap_err();
+            let error = prepare_batches(&source(&events), cut_off, &config(), cache.path(), &mut |_| true).unwrap_err();
             assert!(error.to_string().contains("the power failed"), "got: {error}");
         }
         let dir = cache.path().join(key_of(&source(&events), &config()).to_string());
@@ -518,6 +549,33 @@ mod tests {
         let finished = on_disk(&events, cache.path());
         check(&finished, &expected);
         assert_eq!(finished.damage(), None, "unfinished is not damaged");
+    }
+
+    /// Asked to stop at each thing told in turn, it stops there, reads no further batch, and the next call finishes.
+    #[test]
+    fn asked_to_stop_it_stops_at_once_and_begins_anew() {
+        let (events, cache) = (busy_log(80, 2), tempfile::tempdir().unwrap());
+        let stop_after = |times: usize| {
+            let (mut told, mut read) = (0, 0);
+            let counted = batches(&events, 1).inspect(|_| read += 1);
+            let stopped = prepare_batches(&source(&events), counted, &config(), cache.path(), &mut |_| {
+                told += 1;
+                told < times
+            });
+            assert_eq!(told, times);
+            assert!(read <= times, "{read} batches were read, told {times} times");
+            assert!(matches!(stopped, Err(StreamError::Stopped)), "got: {stopped:?}");
+        };
+        for times in [1, 2, 40, 80] {
+            stop_after(times);
+        }
+        let prepared = on_disk(&events, cache.path());
+        check(&prepared, &in_memory(&events, &config()));
+        assert_eq!(prepared.damage(), None, "unfinished is not damaged");
+        // Checking periods that are there can be stopped as well; that touches nothing.
+        stop_after(1);
+        let again = prepare_batches(&source(&events), untouched(), &config(), cache.path(), &mut |_| true).unwrap();
+        check(&again, &in_memory(&events, &config()));
     }
 
     #[test]

@@ -138,8 +138,10 @@ fn settle_experiment(experiment: &Experiment, options: &RunOptions<'_>) -> Resul
 }
 
 fn prepare_log(experiment: &Experiment, log: &Log, options: &RunOptions<'_>) -> Result<Prepared> {
-    let mut progress =
-        |progress: Progress| options.watch.tell(Event::Prepared { rows: progress.rows, of: progress.of });
+    let mut progress = |Progress { rows, of, .. }: Progress| {
+        options.watch.tell(Event::Prepared { rows, of });
+        !options.watch.stop()
+    };
     Ok(prepare(log, &experiment.data, &options.out.join(files::PREPARED), &mut progress)?)
 }
 

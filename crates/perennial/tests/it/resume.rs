@@ -3,7 +3,10 @@
 use crate::world::{experiment, run_on, write_log};
 use perennial::store::fault::{Fault, Faults, Survives};
 use perennial::store::{Disk, Store, VersionId};
+use perennial::run::{Event, RunOptions, Watch, run};
+use perennial::stream::StreamError;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Digest over everything that a run leaves for others: results, and the content of every version.
 fn outcome_of(
@@ -51,6 +54,43 @@ fn a_run_that_grew_is_the_same_as_one_begun_whole() {
     let expected = run(&whole, "whole");
     assert_ne!(first, expected);
     assert_eq!(run(&whole, "grown"), expected);
+}
+
+/// Asks to stop when so many rows were prepared.
+struct StopAt {
+    rows: u64,
+    reached: AtomicBool,
+}
+
+impl Watch for StopAt {
+    fn tell(&self, event: Event<'_>) {
+        match event {
+            Event::Prepared { rows, .. } => self.reached.store(rows >= self.rows, Ordering::Relaxed),
+            Event::Planned { .. } => panic!("it went on after it was asked to stop"),
+            _ => {}
+        }
+    }
+
+    fn stop(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn a_run_stopped_while_it_prepares_its_log_can_be_run_again() {
+    let log = write_log();
+    let experiment = experiment(log.path());
+    let folder = tempfile::tempdir().unwrap();
+    let whole = run_on(&experiment, &folder.path().join("whole"), 1, Disk::default()).unwrap();
+    let out = folder.path().join("stopped");
+    for rows in [0, 600, 1800] {
+        let watch = StopAt { rows, reached: AtomicBool::new(false) };
+        let error = run(&experiment, &RunOptions { out: out.clone(), workers: 1, disk: Disk::default(), watch: &watch });
+        let error = error.unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(StreamError::Stopped)), "{error:?}");
+        assert!(!out.join("ledger").exists());
+    }
+    assert_eq!(run_on(&experiment, &out, 1, Disk::default()).unwrap().digest, whole.digest);
 }
 
 /// Cuts a run at every n-th write point and runs it again. Every point is cut with `PERENNIAL_FAULTS=all`; otherwise
