@@ -255,7 +255,7 @@ mod tests {
     use super::super::{Event, Ledger, Watch, files, run};
     use super::*;
     use crate::experiment::PRETRAINED;
-    use perennial_store::Disk;
+    use perennial_disk::Disk;
     use perennial_world::{LOG_DIR, Marketplace, MarketplaceConfig};
     use std::path::Path;
 

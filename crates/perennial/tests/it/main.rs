@@ -9,3 +9,4 @@ mod kill;
 mod real_data;
 mod resume;
 mod world;
+mod write_point;
