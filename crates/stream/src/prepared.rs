@@ -185,6 +185,11 @@ impl Prepared {
         &self.index.files[period].facts
     }
 
+    /// Bytes of a period's file; its examples take about as many in memory. Panics if there is no such period.
+    pub fn bytes(&self, period: usize) -> u64 {
+        self.index.files[period].bytes
+    }
+
     /// What the columns of the examples are.
     pub fn features(&self) -> &FeatureSet {
         &self.layout.features
