@@ -175,6 +175,17 @@ impl Error {
         move |source| Error::Io { file: file.to_owned(), source }
     }
 
+    /// For `map_err`: names the Parquet file that cannot be written. A full disk is the disk's error, not the file's.
+    pub(crate) fn writing(file: &Path) -> impl FnOnce(parquet::errors::ParquetError) -> Error + '_ {
+        move |error| match error {
+            parquet::errors::ParquetError::External(cause) => match cause.downcast::<std::io::Error>() {
+                Ok(source) => Error::io(file)(*source),
+                Err(cause) => Error::parquet(file)(parquet::errors::ParquetError::External(cause)),
+            },
+            other => Error::parquet(file)(other),
+        }
+    }
+
     /// For `map_err`: names the file that a Parquet error is about.
     pub(crate) fn parquet(file: &Path) -> impl FnOnce(parquet::errors::ParquetError) -> Error + '_ {
         move |source| Error::Parquet { file: file.to_owned(), source }

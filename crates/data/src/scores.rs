@@ -11,7 +11,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
-use std::fs::{self, File};
+use perennial_disk::{Disk, Draft};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,8 +21,7 @@ const LOGIT: &str = "logit";
 /// Writes a score file, which appears under its name only when it is whole.
 pub struct ScoreWriter {
     path: PathBuf,
-    partial: PathBuf,
-    writer: ArrowWriter<File>,
+    writer: ArrowWriter<Draft>,
 }
 
 /// The scores of a file, by event id.
@@ -33,17 +33,19 @@ pub struct Scores {
 impl ScoreWriter {
     /// Starts the file `path`; one that is there is replaced at the end.
     pub fn create(path: &Path) -> Result<ScoreWriter> {
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let file = File::create(&partial).map_err(Error::io(&partial))?;
+        ScoreWriter::create_on(&Disk::default(), path)
+    }
+
+    /// As [`ScoreWriter::create`], on a disk that may be one made to fail.
+    pub fn create_on(disk: &Disk, path: &Path) -> Result<ScoreWriter> {
+        let file = disk.draft(path).map_err(Error::io(path))?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::LZ4_RAW)
             .set_dictionary_enabled(false)
             .set_created_by("perennial".to_owned())
             .build();
-        let writer = ArrowWriter::try_new(file, columns(), Some(properties)).map_err(Error::parquet(&partial))?;
-        Ok(ScoreWriter { path: path.to_owned(), partial, writer })
+        let writer = ArrowWriter::try_new(file, columns(), Some(properties)).map_err(Error::writing(path))?;
+        Ok(ScoreWriter { path: path.to_owned(), writer })
     }
 
     /// Adds scores: `logits[i]` belongs to `events[i]`.
@@ -52,14 +54,13 @@ impl ScoreWriter {
             columns(),
             vec![Arc::new(UInt64Array::from(events.to_vec())), Arc::new(Float32Array::from(logits.to_vec()))],
         )?;
-        self.writer.write(&batch).map_err(Error::parquet(&self.partial))
+        self.writer.write(&batch).map_err(Error::writing(&self.path))
     }
 
-    /// Ends the file and gives it its name.
+    /// Ends the file and gives it its name; durable on return.
     pub fn finish(self) -> Result<()> {
-        let file = self.writer.into_inner().map_err(Error::parquet(&self.partial))?;
-        file.sync_all().map_err(Error::io(&self.partial))?;
-        fs::rename(&self.partial, &self.path).map_err(Error::io(&self.path))
+        let draft = self.writer.into_inner().map_err(Error::writing(&self.path))?;
+        draft.finish().map_err(Error::io(&self.path))
     }
 }
 

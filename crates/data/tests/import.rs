@@ -10,6 +10,8 @@ use perennial_core::{Schema, Span};
 use perennial_data::import::SideTable;
 use perennial_data::read::{Delimited, Format};
 use perennial_data::{Cut, Error, ImportOptions, ImportSummary, Log, PartitionOptions, import};
+use perennial_disk::Disk;
+use perennial_disk::fault::{Fault, Faults, Survives};
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -423,4 +425,64 @@ fn times_may_have_fractions() {
     bench.file("a.csv", "user,item,price,t,click\n7,a,1.5,10.25,1\n");
     bench.import(CLICKS, &["a.csv"]);
     assert_eq!(bench.times(), [10_250_000]);
+}
+
+/// Files whose import takes rows back, spills runs, merges them, cuts parts and refuses a row; and another log in their
+/// place.
+fn every_kind_of_write() -> (Bench, ImportOptions) {
+    let bench = Bench::new();
+    bench.file("before.csv", TEXT);
+    bench.import(CLICKS, &["before.csv"]);
+    let names = ["a.csv", "b.csv", "c.csv", "d.csv"];
+    for (nth, name) in names.iter().enumerate() {
+        let time = [30, 40, 10, 20][nth];
+        bench.file(name, format!("user,item,price,t,click\n{nth},a,1.5,{time},1\n{nth},b,,{},0\n", time + 1));
+    }
+    bench.file("bad.csv", "user,item,price,t,click\n1,a,1,50,7\n");
+    let mut options = bench.options(CLICKS, &["a.csv", "b.csv", "c.csv", "d.csv", "bad.csv"]);
+    (options.max_bad, options.memory, options.threads) = (0.5, 0, 1);
+    options.partition.cut = Cut::Rows(3);
+    (bench, options)
+}
+
+/// Whatever is cut, there is the old log, the new one or none that opens, and the same import finishes.
+#[test]
+fn an_import_cut_at_any_write_point_leaves_no_mixture() {
+    let (bench, options) = every_kind_of_write();
+    let old = Log::open(&bench.path("log")).unwrap().manifest().clone();
+    let counter = Faults::none();
+    let on = |disk: Disk| ImportOptions { disk, ..options.clone() };
+    let new = import(&on(Disk::watched(counter.clone())), &|_| {}).unwrap().manifest;
+    assert_eq!((new.parts.len(), new.rows), (3, 8));
+    let faults = [
+        Fault::PowerCut(Survives::Everything),
+        Fault::PowerCut(Survives::Names),
+        Fault::PowerCut(Survives::Nothing),
+        Fault::Error(std::io::ErrorKind::StorageFull),
+    ];
+    // One fault at each step, in turn; with `PERENNIAL_FAULTS=all` every fault at every step.
+    let all = std::env::var("PERENNIAL_FAULTS").is_ok_and(|value| value == "all");
+    for (nth, fault) in faults.into_iter().enumerate() {
+        for step in (0..counter.steps()).filter(|step| all || step % faults.len() == nth) {
+            let (bench, options) = every_kind_of_write();
+            let watched = ImportOptions { disk: Disk::watched(Faults::at(step, fault)), ..options.clone() };
+            let cut = import(&watched, &|_| {});
+            let found = Log::open(&bench.path("log")).ok().map(|log| {
+                log.verify().unwrap();
+                log.manifest().clone()
+            });
+            match (&cut, &found) {
+                (Err(_), None) => {}
+                (Err(_), Some(found)) => assert!(*found == old || *found == new, "{fault:?} at {step}: {found:?}"),
+                // The log was there; what was left to do was to tidy up.
+                (Ok(_), found) => assert_eq!(found.as_ref(), Some(&new), "{fault:?} at {step}"),
+            }
+            if let (Fault::Error(_), Err(error)) = (fault, &cut) {
+                assert!(matches!(error, Error::Io { .. }), "step {step}: {error}");
+            }
+            assert_eq!(import(&options, &|_| {}).unwrap().manifest, new, "{fault:?} at {step}");
+            Log::open(&bench.path("log")).unwrap().verify().unwrap();
+            assert!(!bench.path("log/.partial").exists(), "{fault:?} at {step}");
+        }
+    }
 }

@@ -104,6 +104,7 @@ pub fn main(cli: Cli) -> ExitCode {
 fn is_stop(error: &anyhow::Error) -> bool {
     let stopped = |cause: &(dyn std::error::Error + 'static)| {
         matches!(cause.downcast_ref(), Some(perennial_learn::LearnError::Stopped))
+            || matches!(cause.downcast_ref(), Some(perennial_stream::StreamError::Stopped))
     };
     error.chain().any(stopped)
 }

@@ -13,6 +13,7 @@ mod terminal;
 
 pub use perennial_core as core;
 pub use perennial_data as data;
+pub use perennial_disk as disk;
 pub use perennial_eval as eval;
 pub use perennial_learn as learn;
 pub use perennial_model as model;

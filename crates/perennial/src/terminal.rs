@@ -108,9 +108,9 @@ static STOP: AtomicBool = AtomicBool::new(false);
 /// From now on an interrupt asks to stop instead of ending the process. A second one ends it: every file is written
 /// whole, so that is safe too.
 ///
-/// Called when the loop of a run begins, which answers within a step. Before that, and in every other command, an
-/// interrupt ends the process at once (a shell shows 130): logs, prepared periods and worlds are made beside their
-/// place and named last, so nothing half-written passes for whole.
+/// Called when a run begins to prepare its log: from there on it answers within a batch of rows or a step. Before that,
+/// and in every other command, an interrupt ends the process at once (a shell shows 130): logs and worlds are made
+/// beside their place and named last, so nothing half-written passes for whole.
 fn stop_on_interrupt() {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {
@@ -126,7 +126,7 @@ fn stop_on_interrupt() {
 
 impl Watch for Terminal {
     fn tell(&self, event: Event<'_>) {
-        if let Event::Planned { .. } = event {
+        if let Event::Preparing { .. } = event {
             stop_on_interrupt();
         }
         match self.mode {

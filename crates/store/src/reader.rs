@@ -3,9 +3,10 @@
 use crate::backend::{Bucket, Local, ReadFiles};
 use crate::bundle::no_object;
 use crate::sealed::{self, Kind};
-use crate::{AliasName, Disk, Error, Limits, Loaded, Manifest, Object, ObjectName, Result, VersionId};
+use crate::{AliasName, Error, Limits, Loaded, Manifest, Object, ObjectName, Result, VersionId};
 use object_store::ObjectStore;
 use perennial_core::Digest;
+use perennial_disk::Disk;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

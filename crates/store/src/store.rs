@@ -2,8 +2,9 @@
 
 use crate::backend::{Bucket, Guard, Hold, Local, WriteFiles};
 use crate::reader::{ALIAS, alias_path, manifest_path, object_path};
-use crate::{AliasName, Bundle, Disk, Error, Limits, Manifest, Reader, Result, VersionId, sealed};
+use crate::{AliasName, Bundle, Error, Limits, Manifest, Reader, Result, VersionId, sealed};
 use object_store::ObjectStore;
+use perennial_disk::Disk;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;

@@ -73,6 +73,9 @@ pub enum StreamError {
         /// What does not hold.
         problem: String,
     },
+    /// Whoever was told of the progress asked to stop.
+    #[error("stopped while the log was being prepared")]
+    Stopped,
     /// A period was used out of turn, or was scored wrongly.
     #[error("period {period}: {problem}")]
     Period {

@@ -6,13 +6,13 @@
 //! ```no_run
 //! use perennial_core::{Digest, Span};
 //! use perennial_data::Log;
-//! use perennial_stream::{PrepareConfig, Slicing, StreamError, prepare};
+//! use perennial_stream::{Cache, PrepareConfig, Slicing, StreamError, prepare};
 //! use std::path::Path;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let log = Log::open(Path::new("clicks"))?;
 //! let config = PrepareConfig::new(Slicing::Time(Span::parse("1d")?));
-//! let prepared = prepare(&log, &config, Path::new("cache"), &mut |_| {})?;
+//! let prepared = prepare(&log, &config, &Cache::at("cache"), &mut |_| true)?;
 //!
 //! let (seen, mut timeline) = prepared.pretraining(10)?;
 //! // ... train on `seen` ...
@@ -58,5 +58,5 @@ pub use facts::PeriodFacts;
 pub use history_state::HistoryState;
 pub use key::MISSING;
 pub use period::{AwaitingPeriod, FreshPeriod, Inputs, Outcome, Receipt, Scorer, Scoring, SeenPeriod, Timeline};
-pub use prepared::{Prepared, Progress, Source, prepare, prepare_batches};
+pub use prepared::{Cache, Prepared, Progress, Source, prepare, prepare_batches};
 pub use slices::{Slice, Slices};

@@ -24,10 +24,11 @@ use crate::slices::{Slice, Slices};
 use arrow::array::RecordBatch;
 use perennial_core::{Digest, DigestBuilder, Examples, FeatureSet, Schema};
 use perennial_data::Log;
+use perennial_disk::{Disk, Draft};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,6 +36,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub struct Prepared {
     dir: PathBuf,
+    disk: Disk,
     index: Index,
     layout: Layout,
     history: usize,
@@ -43,14 +45,23 @@ pub struct Prepared {
     replay: Mutex<Option<Replay>>,
 }
 
+/// Where preparations are kept.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    /// The folder; made if it is not there.
+    pub folder: PathBuf,
+    /// The disk; one that is made to fail, in tests.
+    pub disk: Disk,
+}
+
 /// How far a preparation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Rows of the log read.
+    /// Rows of the log read, or found in periods that were there.
     pub rows: u64,
     /// Rows of the log.
     pub of: u64,
-    /// Periods written.
+    /// Periods written, or found whole.
     pub periods: usize,
 }
 
@@ -101,6 +112,13 @@ struct Replay {
 const FORMAT: u32 = 1;
 const INDEX: &str = "index.json";
 
+impl Cache {
+    /// A folder on the disk as it is.
+    pub fn at(folder: impl Into<PathBuf>) -> Cache {
+        Cache { folder: folder.into(), disk: Disk::default() }
+    }
+}
+
 impl Source {
     /// A canonical log. Its digest covers schema and rows, not how they came to be.
     pub fn of(log: &Log) -> Source {
@@ -117,11 +135,13 @@ impl Source {
 /// Cuts a canonical log into periods under `cache`, or finds them there.
 ///
 /// Periods found are read once in full to check them. Costs memory for one period, the catalogue and the histories.
+/// `progress` is told after every batch and every period, and says whether to go on: if not, the error is
+/// [`StreamError::Stopped`], and the next call begins as if this one had not been.
 pub fn prepare(
     log: &Log,
     config: &PrepareConfig,
-    cache: &Path,
-    progress: &mut dyn FnMut(Progress),
+    cache: &Cache,
+    progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Prepared> {
     prepare_batches(&Source::of(log), log.batches(), config, cache, progress)
 }
@@ -131,8 +151,8 @@ pub fn prepare_batches<I, E>(
     source: &Source,
     batches: I,
     config: &PrepareConfig,
-    cache: &Path,
-    progress: &mut dyn FnMut(Progress),
+    cache: &Cache,
+    progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Prepared>
 where
     I: Iterator<Item = Result<RecordBatch, E>>,
@@ -141,14 +161,17 @@ where
     config.check(&source.schema)?;
     let layout = Layout::new(&source.schema, config.label.as_deref(), config.history > 0)?;
     let key = key_of(source, config);
-    let dir = cache.join(key.to_string());
-    fs::create_dir_all(&dir).map_err(StreamError::io("creating", &dir))?;
+    let dir = cache.folder.join(key.to_string());
+    cache.disk.create_folder(&dir).map_err(StreamError::io("creating", &dir))?;
     let _lock = lock(&dir)?;
-    let (index, damage) = match find(&dir, key) {
-        Ok(index) => (index, None),
-        Err(found) => (build(&dir, key, source, batches, config, progress)?, found),
+    let files = Files { dir: &dir, disk: &cache.disk };
+    let (index, damage) = match find(&dir, key, source.rows, progress)? {
+        Found::Whole(index) => (index, None),
+        Found::Nothing => (files.build(key, source, batches, config, progress)?, None),
+        Found::Damaged(problem) => (files.build(key, source, batches, config, progress)?, Some(problem)),
     };
-    Ok(Prepared { dir, index, layout, history: config.history as usize, damage, replay: Mutex::new(None) })
+    let (disk, history, replay) = (cache.disk.clone(), config.history as usize, Mutex::new(None));
+    Ok(Prepared { dir, disk, index, layout, history, damage, replay })
 }
 
 impl Prepared {
@@ -160,6 +183,11 @@ impl Prepared {
     /// What a period holds, in numbers. Panics if there is no such period.
     pub fn facts(&self, period: usize) -> &PeriodFacts {
         &self.index.files[period].facts
+    }
+
+    /// Bytes of a period's file; its examples take about as many in memory. Panics if there is no such period.
+    pub fn bytes(&self, period: usize) -> u64 {
+        self.index.files[period].bytes
     }
 
     /// What the columns of the examples are.
@@ -223,7 +251,7 @@ impl Prepared {
         }
         let state = self.replay_to(period, &mut kept)?;
         let _lock = lock(&self.dir)?;
-        write_whole(&path, |mut file| file.write_all(&state))?;
+        Files { dir: &self.dir, disk: &self.disk }.write_whole(&path, |file| file.write_all(&state))?;
         Ok(state)
     }
 
@@ -283,16 +311,37 @@ fn lock(dir: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// The index of a folder that is whole; else what is damaged, or nothing where nothing was finished.
-fn find(dir: &Path, key: Digest) -> Result<Index, Option<String>> {
-    let text = fs::read(dir.join(INDEX)).map_err(|error| {
-        (error.kind() != io::ErrorKind::NotFound).then(|| format!("{}: {error}", dir.join(INDEX).display()))
-    })?;
-    let index = open_index(&text, key).ok_or_else(|| Some(format!("{} is damaged", dir.join(INDEX).display())))?;
-    for entry in &index.files {
-        read_entry(dir, entry).map_err(|error| Some(error.to_string()))?;
+/// What lies in a folder.
+enum Found {
+    Whole(Index),
+    Damaged(String),
+    /// Nothing was finished.
+    Nothing,
+}
+
+fn find(dir: &Path, key: Digest, rows: u64, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Found> {
+    let path = dir.join(INDEX);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Ok(Found::Damaged(format!("{}: {error}", path.display()))),
+    };
+    let Some(index) = open_index(&text, key) else {
+        return Ok(Found::Damaged(format!("{} is damaged", path.display())));
+    };
+    let mut found = 0;
+    for (nth, entry) in index.files.iter().enumerate() {
+        if let Err(error) = read_entry(dir, entry) {
+            return Ok(Found::Damaged(error.to_string()));
+        }
+        found += entry.facts.rows;
+        tell(progress, Progress { rows: found, of: rows, periods: nth + 1 })?;
     }
-    Ok(index)
+    Ok(Found::Whole(index))
+}
+
+fn tell(progress: &mut dyn FnMut(Progress) -> bool, now: Progress) -> Result<()> {
+    if progress(now) { Ok(()) } else { Err(StreamError::Stopped) }
 }
 
 fn open_index(text: &[u8], key: Digest) -> Option<Index> {
@@ -315,71 +364,75 @@ fn read_entry(dir: &Path, entry: &FileEntry) -> Result<(Examples, Vec<bool>)> {
     Ok((examples, sampled))
 }
 
-fn build<I, E>(
-    dir: &Path,
-    key: Digest,
-    source: &Source,
-    batches: I,
-    config: &PrepareConfig,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Index>
-where
-    I: Iterator<Item = Result<RecordBatch, E>>,
-    E: Into<Box<dyn Error + Send + Sync>>,
-{
-    forget(dir)?;
-    let mut slices = Slices::new(&source.schema, config, source.rows, batches)?;
-    let mut files = Vec::new();
-    while let Some(slice) = slices.next() {
-        files.push(write_slice(dir, slice?)?);
-        progress(Progress { rows: slices.rows_read(), of: source.rows, periods: files.len() });
+/// The folder of a preparation, to be written to by whoever holds its lock.
+struct Files<'a> {
+    dir: &'a Path,
+    disk: &'a Disk,
+}
+
+impl Files<'_> {
+    fn build<I, E>(
+        &self,
+        key: Digest,
+        source: &Source,
+        batches: I,
+        config: &PrepareConfig,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Index>
+    where
+        I: Iterator<Item = Result<RecordBatch, E>>,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.forget()?;
+        let mut slices = Slices::new(&source.schema, config, source.rows, batches)?;
+        let mut files = Vec::new();
+        while let Some(turn) = slices.turn() {
+            if let Some(slice) = turn? {
+                files.push(self.write_slice(slice)?);
+            }
+            tell(progress, Progress { rows: slices.rows_read(), of: source.rows, periods: files.len() })?;
+        }
+        self.sync()?;
+        let index = Index { format: FORMAT, key, dropped_rows: slices.dropped_rows(), files };
+        self.write_index(&index)?;
+        Ok(index)
     }
-    sync_dir(dir)?;
-    let dropped_rows = slices.dropped_rows();
-    let index = Index { format: FORMAT, key, dropped_rows, files };
-    write_index(dir, &index)?;
-    Ok(index)
-}
 
-/// Removes the index first, so that what is about to be written is not taken for what it says.
-fn forget(dir: &Path) -> Result<()> {
-    let path = dir.join(INDEX);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StreamError::io("removing", &path)(error)),
-        _ => sync_dir(dir),
+    /// Removes the index first, so that what is about to be written is not taken for what it says.
+    fn forget(&self) -> Result<()> {
+        let path = self.dir.join(INDEX);
+        self.disk.remove_all(&path).map_err(StreamError::io("removing", &path))?;
+        self.sync()
     }
-}
 
-fn write_slice(dir: &Path, slice: Slice) -> Result<FileEntry> {
-    let name = format!("period-{:05}.bin", slice.facts.index);
-    let (bytes, blake3) = write_whole(&dir.join(&name), |file| {
-        period_file::write(BufWriter::with_capacity(1 << 20, file), &slice.examples, &slice.sampled)
-    })?;
-    Ok(FileEntry { name, bytes, blake3, facts: slice.facts })
-}
+    fn write_slice(&self, slice: Slice) -> Result<FileEntry> {
+        let name = format!("period-{:05}.bin", slice.facts.index);
+        let (bytes, blake3) =
+            self.write_whole(&self.dir.join(&name), |file| period_file::write(file, &slice.examples, &slice.sampled))?;
+        Ok(FileEntry { name, bytes, blake3, facts: slice.facts })
+    }
 
-fn write_index(dir: &Path, index: &Index) -> Result<()> {
-    let sealed = Sealed { digest: digest_of(index), index: index.clone() };
-    let text = serde_json::to_vec(&sealed).expect("an index is plain data");
-    write_whole(&dir.join(INDEX), |mut file| file.write_all(&text))?;
-    sync_dir(dir)
-}
+    fn write_index(&self, index: &Index) -> Result<()> {
+        let sealed = Sealed { digest: digest_of(index), index: index.clone() };
+        let text = serde_json::to_vec(&sealed).expect("an index is plain data");
+        self.write_whole(&self.dir.join(INDEX), |file| file.write_all(&text))?;
+        self.sync()
+    }
 
-/// Under another name first, synced, then renamed: the file is whole or absent. The folder itself is not synced.
-fn write_whole<T>(path: &Path, write: impl FnOnce(&File) -> io::Result<T>) -> Result<T> {
-    let partial = path.with_extension("partial");
-    let attempt = || {
-        let file = File::create(&partial)?;
-        let written = write(&file)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)?;
-        Ok(written)
-    };
-    attempt().map_err(StreamError::io("writing", path))
-}
+    /// The file is whole or absent. The folder itself is not synced.
+    fn write_whole<T>(&self, path: &Path, write: impl FnOnce(&mut Draft) -> io::Result<T>) -> Result<T> {
+        let attempt = || {
+            let mut draft = self.disk.draft(path)?;
+            let written = write(&mut draft)?;
+            draft.place()?;
+            Ok(written)
+        };
+        attempt().map_err(StreamError::io("writing", path))
+    }
 
-fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(StreamError::io("syncing", dir))
+    fn sync(&self) -> Result<()> {
+        self.disk.sync_folder(self.dir).map_err(StreamError::io("syncing", self.dir))
+    }
 }
 
 #[cfg(test)]
@@ -389,6 +442,7 @@ mod tests {
     use crate::testing::{Event, batch, batches, bits, busy_log, resolve, schema};
     use perennial_core::Span;
     use perennial_data::{ImportNotes, LogWriter, PartitionOptions, arrow_schema};
+    use perennial_disk::fault::{Fault, Faults, Survives};
 
     fn config() -> PrepareConfig {
         PrepareConfig {
@@ -418,7 +472,7 @@ mod tests {
     }
 
     fn on_disk(events: &[Event], cache: &Path) -> Prepared {
-        prepare_batches(&source(events), batches(events, 5), &config(), cache, &mut |_| {}).unwrap()
+        prepare_batches(&source(events), batches(events, 5), &config(), &Cache::at(cache), &mut |_| true).unwrap()
     }
 
     fn check(prepared: &Prepared, expected: &[Slice]) {
@@ -438,10 +492,15 @@ mod tests {
         writer.finish(ImportNotes::default()).unwrap();
         let mut heard = Vec::new();
         let log = Log::open(&dir).unwrap();
-        let prepared = prepare(&log, &config(), cache.path(), &mut |progress| heard.push(progress)).unwrap();
+        let prepared = prepare(&log, &config(), &Cache::at(cache.path()), &mut |progress| {
+            heard.push(progress);
+            true
+        });
+        let prepared = prepared.unwrap();
         check(&prepared, &in_memory(&events, &config()));
         let last = Progress { rows: 100, of: 100, periods: prepared.periods() };
-        assert_eq!((heard.len(), heard.last()), (prepared.periods(), Some(&last)));
+        assert_eq!(heard.last(), Some(&last));
+        assert!(heard.is_sorted_by_key(|progress| (progress.rows, progress.periods)), "got: {heard:?}");
     }
 
     /// Pre-training, then test-then-train to the end: every labelled example is learned from exactly once, and none
@@ -486,7 +545,8 @@ mod tests {
         let (events, cache) = (busy_log(200, 1), tempfile::tempdir().unwrap());
         let expected = in_memory(&events, &config());
         check(&on_disk(&events, cache.path()), &expected);
-        let again = prepare_batches(&source(&events), untouched(), &config(), cache.path(), &mut |_| {}).unwrap();
+        let again =
+            prepare_batches(&source(&events), untouched(), &config(), &Cache::at(cache.path()), &mut |_| true).unwrap();
         check(&again, &expected);
         assert_eq!(again.damage(), None);
     }
@@ -497,7 +557,9 @@ mod tests {
         let first = on_disk(&events, cache.path()).key();
         assert_ne!(first, on_disk(&events[..49], cache.path()).key());
         let other = PrepareConfig { data_seed: 1, ..config() };
-        let other = prepare_batches(&source(&events), batches(&events, 5), &other, cache.path(), &mut |_| {}).unwrap();
+        let other =
+            prepare_batches(&source(&events), batches(&events, 5), &other, &Cache::at(cache.path()), &mut |_| true)
+                .unwrap();
         assert_ne!(first, other.key());
     }
 
@@ -510,14 +572,82 @@ mod tests {
             let cut_off = batches(&events[..rows], 1)
                 .map(|batch| batch.map_err(|error| error.to_string()))
                 .chain(std::iter::once(Err("the power failed".to_owned())));
-            let error = prepare_batches(&source(&events), cut_off, &config(), cache.path(), &mut |_| {}).unwrap_err();
+            let error = prepare_batches(&source(&events), cut_off, &config(), &Cache::at(cache.path()), &mut |_| true)
+                .unwrap_err();
             assert!(error.to_string().contains("the power failed"), "got: {error}");
         }
         let dir = cache.path().join(key_of(&source(&events), &config()).to_string());
-        fs::write(dir.join("index.partial"), "half an ind").unwrap();
+        fs::write(dir.join("index.json.partial"), "half an ind").unwrap();
         let finished = on_disk(&events, cache.path());
         check(&finished, &expected);
         assert_eq!(finished.damage(), None, "unfinished is not damaged");
+    }
+
+    /// Whatever is cut while periods and a state are written, the next call gives what an undisturbed one gives.
+    #[test]
+    fn cut_at_any_write_point_it_begins_anew() {
+        let events = busy_log(60, 2);
+        let attempt = |folder: &Path, disk: Disk| {
+            let cache = Cache { folder: folder.to_owned(), disk };
+            let prepared = prepare_batches(&source(&events), batches(&events, 5), &config(), &cache, &mut |_| true)?;
+            prepared.state(1).map(|state| (prepared, state))
+        };
+        let (undisturbed, counter) = (tempfile::tempdir().unwrap(), Faults::none());
+        let (expected, state) = attempt(undisturbed.path(), Disk::watched(counter.clone())).unwrap();
+        let expected: Vec<Slice> = (0..expected.periods()).map(|period| expected.slice(period).unwrap()).collect();
+        let names = |folder: &Path| {
+            let dir = folder.join(key_of(&source(&events), &config()).to_string());
+            let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let faults = [
+            Fault::PowerCut(Survives::Everything),
+            Fault::PowerCut(Survives::Names),
+            Fault::PowerCut(Survives::Nothing),
+            Fault::Error(io::ErrorKind::StorageFull),
+        ];
+        // One fault at each step, in turn; with `PERENNIAL_FAULTS=all` every fault at every step.
+        let all = std::env::var("PERENNIAL_FAULTS").is_ok_and(|value| value == "all");
+        for (nth, fault) in faults.into_iter().enumerate() {
+            for step in (0..counter.steps()).filter(|step| all || step % faults.len() == nth) {
+                let folder = tempfile::tempdir().unwrap();
+                attempt(folder.path(), Disk::watched(Faults::at(step, fault))).expect_err("the fault strikes");
+                let (prepared, again) = attempt(folder.path(), Disk::default()).unwrap();
+                check(&prepared, &expected);
+                assert!(again == state, "{fault:?} at {step}");
+                assert_eq!(prepared.damage(), None, "{fault:?} at {step}: unfinished is not damaged");
+                assert_eq!(names(folder.path()), names(undisturbed.path()), "{fault:?} at {step}");
+            }
+        }
+    }
+
+    /// Asked to stop at each thing told in turn, it stops there, reads no further batch, and the next call finishes.
+    #[test]
+    fn asked_to_stop_it_stops_at_once_and_begins_anew() {
+        let (events, cache) = (busy_log(80, 2), tempfile::tempdir().unwrap());
+        let stop_after = |times: usize| {
+            let (mut told, mut read) = (0, 0);
+            let counted = batches(&events, 1).inspect(|_| read += 1);
+            let stopped = prepare_batches(&source(&events), counted, &config(), &Cache::at(cache.path()), &mut |_| {
+                told += 1;
+                told < times
+            });
+            assert_eq!(told, times);
+            assert!(read <= times, "{read} batches were read, told {times} times");
+            assert!(matches!(stopped, Err(StreamError::Stopped)), "got: {stopped:?}");
+        };
+        for times in [1, 2, 40, 80] {
+            stop_after(times);
+        }
+        let prepared = on_disk(&events, cache.path());
+        check(&prepared, &in_memory(&events, &config()));
+        assert_eq!(prepared.damage(), None, "unfinished is not damaged");
+        // Checking periods that are there can be stopped as well; that touches nothing.
+        stop_after(1);
+        let again =
+            prepare_batches(&source(&events), untouched(), &config(), &Cache::at(cache.path()), &mut |_| true).unwrap();
+        check(&again, &in_memory(&events, &config()));
     }
 
     #[test]

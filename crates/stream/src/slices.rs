@@ -101,6 +101,20 @@ where
         self.dropped
     }
 
+    /// Hands out a period that is ready, or reads a batch, which gives none yet: for those who may want to stop between
+    /// batches. After an error there is nothing more.
+    pub(crate) fn turn(&mut self) -> Option<Result<Option<Slice>>> {
+        if let Some(slice) = self.ready.pop_front() {
+            return Some(Ok(Some(slice)));
+        }
+        if self.done {
+            return None;
+        }
+        let read = self.step();
+        self.done |= read.is_err();
+        Some(read.map(|()| None))
+    }
+
     fn step(&mut self) -> Result<()> {
         match self.batches.next() {
             Some(batch) => {
@@ -195,18 +209,7 @@ where
 
     /// After an error there is nothing more.
     fn next(&mut self) -> Option<Result<Slice>> {
-        loop {
-            if let Some(slice) = self.ready.pop_front() {
-                return Some(Ok(slice));
-            }
-            if self.done {
-                return None;
-            }
-            if let Err(error) = self.step() {
-                self.done = true;
-                return Some(Err(error));
-            }
-        }
+        std::iter::from_fn(|| self.turn()).find_map(Result::transpose)
     }
 }
 

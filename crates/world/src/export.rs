@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
 use parquet::arrow::ArrowWriter;
 use perennial_core::Span;
 use perennial_data::log::{Cut, EVENT_ID, ImportNotes, LogWriter, Manifest, PartitionOptions};
-use std::fs::{self, File};
+use perennial_disk::Disk;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,19 +22,23 @@ impl Marketplace {
     /// it by event id. A world that is already there is replaced; the truth gets its name only when it is whole, and
     /// after the log.
     pub fn write(&self, dir: &Path) -> Result<Manifest, WorldError> {
-        fs::create_dir_all(dir).map_err(WorldError::Write)?;
+        self.write_on(&Disk::default(), dir)
+    }
+
+    /// As [`Marketplace::write`], on a disk that may be one made to fail.
+    pub fn write_on(&self, disk: &Disk, dir: &Path) -> Result<Manifest, WorldError> {
+        disk.create_folder(dir).map_err(WorldError::Write)?;
         let options = PartitionOptions { cut: Cut::Span(Span(crate::impressions::DAY)), replace: true };
-        let mut log = LogWriter::create(&dir.join(LOG_DIR), &self.schema(), options)?;
-        let partial = dir.join(format!("{TRUTH_FILE}.partial"));
-        let file = File::create(&partial).map_err(WorldError::Write)?;
-        let mut truth = ArrowWriter::try_new(file, truth_columns(), None)?;
+        let mut log = LogWriter::create_on(disk, &dir.join(LOG_DIR), &self.schema(), options)?;
+        let draft = disk.draft(&dir.join(TRUTH_FILE)).map_err(WorldError::Write)?;
+        let mut truth = ArrowWriter::try_new(draft, truth_columns(), None)?;
         for impressions in self.periods() {
             log.write(&impressions.rows)?;
             truth.write(&truth_rows(&impressions.rows, impressions.logits))?;
         }
-        truth.into_inner()?.sync_all().map_err(WorldError::Write)?;
+        let truth = truth.into_inner()?;
         let manifest = log.finish(ImportNotes::default())?;
-        fs::rename(&partial, dir.join(TRUTH_FILE)).map_err(WorldError::Write)?;
+        truth.finish().map_err(WorldError::Write)?;
         Ok(manifest)
     }
 }
@@ -57,6 +61,7 @@ mod tests {
     use arrow::compute::concat_batches;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use perennial_data::Log;
+    use std::fs::{self, File};
 
     fn marketplace(seed: u64) -> Marketplace {
         Marketplace::new(MarketplaceConfig { periods: 3, rows: 500, ..MarketplaceConfig::default() }, seed).unwrap()

@@ -21,6 +21,7 @@ use convert::Converter;
 use hashbrown::HashMap;
 use perennial_core::rng::hash_text;
 use perennial_core::{Role, Schema};
+use perennial_disk::Disk;
 use pipeline::{Event, Sources};
 use refusals::Refusals;
 use sort::Sorter;
@@ -53,6 +54,8 @@ pub struct ImportOptions {
     pub min_events: Option<u32>,
     /// Longest line in bytes.
     pub max_line: usize,
+    /// The disk; one that is made to fail, in tests.
+    pub disk: Disk,
 }
 
 impl ImportOptions {
@@ -70,6 +73,7 @@ impl ImportOptions {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             min_events: None,
             max_line: ReadOptions::default().max_line,
+            disk: Disk::default(),
         }
     }
 }
@@ -188,8 +192,8 @@ impl Import<'_> {
     fn write(&self, frequent: Option<&Counts>) -> Result<ImportSummary> {
         let options = self.options;
         let user = frequent.map(|_| self.user_column()).transpose()?;
-        let writer = LogWriter::create(&options.out, &options.schema, options.partition)?;
-        let mut refusals = Refusals::new(writer.staging(), options.max_bad);
+        let writer = LogWriter::create_on(&options.disk, &options.out, &options.schema, options.partition)?;
+        let mut refusals = Refusals::new(&options.disk, writer.staging(), options.max_bad);
         let mut sorter = Sorter::new(writer, self.converter.columns(), options.memory);
         let mut notes = ImportNotes::default();
         self.read(Stage::Reading, |event, progress| {

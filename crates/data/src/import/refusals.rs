@@ -3,15 +3,16 @@
 use crate::bad_row::{BadRow, Reason};
 use crate::error::{Error, Result};
 use crate::log::BAD_ROWS_FILE;
+use perennial_disk::{Disk, NewFile};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Counts bad rows and writes them to `bad_rows.jsonl`.
 pub(crate) struct Refusals {
+    disk: Disk,
     path: PathBuf,
-    file: Option<BufWriter<File>>,
+    file: Option<NewFile>,
     counts: BTreeMap<Reason, u64>,
     bad: u64,
     rows: u64,
@@ -27,9 +28,9 @@ const SAMPLES: usize = 3;
 
 impl Refusals {
     /// Bad rows go to the directory `aside`; more than a share of `limit` is an error.
-    pub(crate) fn new(aside: &Path, limit: f64) -> Refusals {
-        let path = aside.join(BAD_ROWS_FILE);
-        Refusals { path, file: None, counts: BTreeMap::new(), bad: 0, rows: 0, limit, samples: Vec::new() }
+    pub(crate) fn new(disk: &Disk, aside: &Path, limit: f64) -> Refusals {
+        let (disk, path) = (disk.clone(), aside.join(BAD_ROWS_FILE));
+        Refusals { disk, path, file: None, counts: BTreeMap::new(), bad: 0, rows: 0, limit, samples: Vec::new() }
     }
 
     /// Takes note of `rows` rows, of which `bad` are bad.
@@ -55,7 +56,7 @@ impl Refusals {
     pub(crate) fn finish(mut self) -> Result<BTreeMap<String, u64>> {
         self.check()?;
         if let Some(file) = &mut self.file {
-            file.flush().and_then(|()| file.get_ref().sync_all()).map_err(Error::io(&self.path))?;
+            file.sync().map_err(Error::io(&self.path))?;
         }
         Ok(self.counts.iter().map(|(reason, &count)| (reason.name().to_owned(), count)).collect())
     }
@@ -63,7 +64,7 @@ impl Refusals {
     fn write(&mut self, row: &BadRow) -> std::io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            empty => empty.insert(BufWriter::new(File::create(&self.path)?)),
+            empty => empty.insert(self.disk.new_file(&self.path)?),
         };
         let text = serde_json::to_string(row).expect("a bad row is plain data");
         writeln!(file, "{text}")

@@ -12,10 +12,11 @@ use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
+use perennial_disk::{Disk, NewFile};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::{self, File};
-use std::io::{BufReader, BufWriter};
+use std::fs::File;
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
 /// Sorts rows by time on their way into a log.
@@ -117,17 +118,17 @@ impl Sorter {
         let first = std::mem::replace(&mut self.runs, rest);
         let opened: Result<Vec<Cursor>> = first.iter().map(|run| Ok(Cursor::open(run.open(&self.columns)?))).collect();
         let path = self.spill_path();
-        let mut spill = Spill::create(&path, &self.columns, self.spill_rows())?;
+        let mut spill = Spill::create(self.writer.disk(), &path, &self.columns, self.spill_rows())?;
         merge(opened?, |batch| spill.write(&batch))?;
         spill.finish()?;
-        first.iter().try_for_each(Run::remove)?;
+        first.iter().try_for_each(|run| run.remove(self.writer.disk()))?;
         self.runs.insert(0, Run::Spill(path));
         Ok(())
     }
 
     fn spill(&mut self) -> Result<()> {
         let path = self.spill_path();
-        let mut spill = Spill::create(&path, &self.columns, self.spill_rows())?;
+        let mut spill = Spill::create(self.writer.disk(), &path, &self.columns, self.spill_rows())?;
         self.take_sorted().try_for_each(|batch| spill.write(&batch?))?;
         spill.finish()?;
         self.runs.push(Run::Spill(path));
@@ -181,12 +182,12 @@ impl Run {
         }
     }
 
-    fn remove(&self) -> Result<()> {
+    fn remove(&self, disk: &Disk) -> Result<()> {
         let files: &[PathBuf] = match self {
             Run::Parts(files) => files,
             Run::Spill(path) => std::slice::from_ref(path),
         };
-        files.iter().try_for_each(|file| fs::remove_file(file).map_err(Error::io(file)))
+        files.iter().try_for_each(|file| disk.remove(file).map_err(Error::io(file)))
     }
 }
 
@@ -218,14 +219,14 @@ impl Iterator for Sorted {
 /// A run on disk in the making.
 struct Spill {
     path: PathBuf,
-    writer: StreamWriter<BufWriter<File>>,
+    writer: StreamWriter<NewFile>,
     rows: usize,
 }
 
 impl Spill {
-    fn create(path: &Path, columns: &SchemaRef, rows: usize) -> Result<Spill> {
-        let file = File::create(path).map_err(Error::io(path))?;
-        let writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 18, file), columns)?;
+    fn create(disk: &Disk, path: &Path, columns: &SchemaRef, rows: usize) -> Result<Spill> {
+        let file = disk.new_file(path).map_err(Error::io(path))?;
+        let writer = StreamWriter::try_new(file, columns)?;
         Ok(Spill { path: path.to_owned(), writer, rows })
     }
 
@@ -238,7 +239,8 @@ impl Spill {
     }
 
     fn finish(mut self) -> Result<()> {
-        self.writer.finish().map_err(|error| self.failed(error))
+        self.writer.finish().map_err(|error| self.failed(error))?;
+        self.writer.get_mut().flush().map_err(Error::io(&self.path))
     }
 
     /// A full disk is the file's error, not a mistake in its columns.

@@ -2,7 +2,7 @@
 
 use super::columns::arrow_schema;
 use super::manifest::{FORMAT, ImportNotes, Manifest, Part};
-use super::staging::{Staging, write_synced};
+use super::staging::Staging;
 use super::{MANIFEST_FILE, PARTS_DIR, SCHEMA_FILE};
 use crate::error::{Error, Result};
 use arrow::array::{AsArray, RecordBatch};
@@ -13,8 +13,8 @@ use parquet::basic::{Compression, Encoding};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use perennial_core::{Digest, Schema, Span, Timestamp};
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use perennial_disk::{Disk, NewFile};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Where parts end, and whether an existing log may be replaced.
@@ -69,7 +69,12 @@ impl LogWriter {
     /// Starts a log in `dir`, which must be absent, empty, the remains of a writer that was killed, or (with
     /// `options.replace`) a log.
     pub fn create(dir: &Path, schema: &Schema, options: PartitionOptions) -> Result<LogWriter> {
-        let staging = Staging::open(dir, options.replace)?;
+        LogWriter::create_on(&Disk::default(), dir, schema, options)
+    }
+
+    /// As [`LogWriter::create`], on a disk that may be one made to fail.
+    pub fn create_on(disk: &Disk, dir: &Path, schema: &Schema, options: PartitionOptions) -> Result<LogWriter> {
+        let staging = Staging::open(disk, dir, options.replace)?;
         Ok(LogWriter {
             dir: dir.to_owned(),
             staging,
@@ -126,9 +131,9 @@ impl LogWriter {
             parts: std::mem::take(&mut self.parts),
             notes,
         };
-        write_synced(&self.staging.path.join(SCHEMA_FILE), schema_text.as_bytes())?;
+        self.staging.write(SCHEMA_FILE, schema_text.as_bytes())?;
         let text = serde_json::to_string_pretty(&manifest).expect("a manifest is plain data");
-        write_synced(&self.staging.path.join(MANIFEST_FILE), text.as_bytes())?;
+        self.staging.write(MANIFEST_FILE, text.as_bytes())?;
         self.staging.publish(&self.dir)?;
         Ok(manifest)
     }
@@ -138,13 +143,18 @@ impl LogWriter {
         &self.staging.path
     }
 
+    /// The disk that the log is written to.
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.staging.disk
+    }
+
     /// Takes back what was written, as files in order, and starts again: a sorter found rows that belong before it.
     pub(crate) fn take_back(&mut self) -> Result<Vec<PathBuf>> {
         self.flush_block()?;
         self.close_part()?;
         let (from, to) = (self.staging.path.join(PARTS_DIR), self.staging.path.join("taken-back"));
-        fs::rename(&from, &to).map_err(Error::io(&to))?;
-        fs::create_dir(&from).map_err(Error::io(&from))?;
+        self.disk().rename(&from, &to).map_err(Error::io(&to))?;
+        self.disk().create_folder(&from).map_err(Error::io(&from))?;
         (self.rows, self.last_time) = (0, None);
         Ok(std::mem::take(&mut self.parts).into_iter().map(|part| to.join(part.file)).collect())
     }
@@ -202,7 +212,7 @@ impl LogWriter {
     fn write_to_part(&mut self, block: &RecordBatch) -> Result<()> {
         if self.open.is_none() {
             let number = self.parts.len();
-            self.open = Some(OpenPart::create(&self.staging.path, &self.columns, number, Timestamp(times(block)[0]))?);
+            self.open = Some(OpenPart::create(&self.staging, &self.columns, number, Timestamp(times(block)[0]))?);
         }
         self.open.as_mut().expect("opened above").write(block)
     }
@@ -226,24 +236,24 @@ struct OpenPart {
 }
 
 impl OpenPart {
-    fn create(staging: &Path, columns: &SchemaRef, number: usize, first_time: Timestamp) -> Result<OpenPart> {
+    fn create(staging: &Staging, columns: &SchemaRef, number: usize, first_time: Timestamp) -> Result<OpenPart> {
         let name = part_name(first_time, number);
-        let path = staging.join(PARTS_DIR).join(&name);
-        let file = Hashing::create(&path)?;
+        let path = staging.path.join(PARTS_DIR).join(&name);
+        let file = Hashing::create(&staging.disk, &path)?;
         let writer = ArrowWriter::try_new(file, columns.clone(), Some(properties(columns)));
-        let writer = writer.map_err(Error::parquet(&path))?;
+        let writer = writer.map_err(Error::writing(&path))?;
         Ok(OpenPart { path, name, writer, rows: 0, first_time, last_time: first_time })
     }
 
     fn write(&mut self, block: &RecordBatch) -> Result<()> {
-        self.writer.write(block).map_err(Error::parquet(&self.path))?;
+        self.writer.write(block).map_err(Error::writing(&self.path))?;
         self.rows += block.num_rows() as u64;
         self.last_time = Timestamp(*times(block).last().expect("a block has rows"));
         Ok(())
     }
 
     fn close(mut self) -> Result<Part> {
-        self.writer.finish().map_err(Error::parquet(&self.path))?;
+        self.writer.finish().map_err(Error::writing(&self.path))?;
         let (bytes, blake3) = self.writer.inner_mut().sync().map_err(Error::io(&self.path))?;
         let (rows, first_time, last_time) = (self.rows, self.first_time, self.last_time);
         Ok(Part { file: self.name, rows, first_time, last_time, bytes, blake3 })
@@ -282,20 +292,19 @@ fn properties(columns: &SchemaRef) -> WriterProperties {
 
 /// A file that hashes what is written to it.
 struct Hashing {
-    file: BufWriter<File>,
+    file: NewFile,
     hasher: blake3::Hasher,
     bytes: u64,
 }
 
 impl Hashing {
-    fn create(path: &Path) -> Result<Hashing> {
-        let file = File::create(path).map_err(Error::io(path))?;
-        Ok(Hashing { file: BufWriter::with_capacity(1 << 20, file), hasher: blake3::Hasher::new(), bytes: 0 })
+    fn create(disk: &Disk, path: &Path) -> Result<Hashing> {
+        let file = disk.new_file(path).map_err(Error::io(path))?;
+        Ok(Hashing { file, hasher: blake3::Hasher::new(), bytes: 0 })
     }
 
     fn sync(&mut self) -> std::io::Result<(u64, Digest)> {
-        self.file.flush()?;
-        self.file.get_ref().sync_all()?;
+        self.file.sync()?;
         let hex = self.hasher.finalize().to_hex();
         Ok((self.bytes, Digest::parse(&hex).expect("64 hexadecimal digits")))
     }

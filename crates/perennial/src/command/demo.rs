@@ -6,7 +6,8 @@ use crate::run::{self, RunOptions};
 use crate::terminal::Terminal;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use perennial_store::{Disk, RunLock, atomic_write};
+use perennial_disk::{Disk, atomic_write};
+use perennial_store::RunLock;
 use perennial_world::{Marketplace, MarketplaceConfig};
 use std::path::PathBuf;
 

@@ -6,8 +6,8 @@ use crate::run::files;
 use crate::terminal::Terminal;
 use anyhow::{Context, Result};
 use clap::Args;
+use perennial_disk::atomic_write;
 use perennial_eval::Results;
-use perennial_store::atomic_write;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `report`.

@@ -5,7 +5,7 @@ use crate::run::{self, Outcome, RunOptions, default_folder};
 use crate::terminal::Terminal;
 use anyhow::Result;
 use clap::Args;
-use perennial_store::Disk;
+use perennial_disk::Disk;
 use std::path::PathBuf;
 
 /// Arguments of `run`.

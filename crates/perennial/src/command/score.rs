@@ -11,8 +11,8 @@ use clap::Args;
 use perennial_core::{FieldKind, Schema};
 use perennial_data::scores::ScoreWriter;
 use perennial_data::{BadRow, ImportOptions, Log, import};
+use perennial_disk::atomic_write;
 use perennial_nn::Workers;
-use perennial_store::atomic_write;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 

@@ -167,7 +167,8 @@ fn score(shared: &Shared<'_>, place: Place<'_>, state: &State, workers: &Workers
 fn keep_scores(shared: &Shared<'_>, place: Place<'_>, events: &[u64], logits: &[f32]) -> Result<()> {
     let folder = shared.options.out.join(files::SCORES).join(place.method).join(place.seed.to_string());
     shared.options.disk.create_folder(&folder)?;
-    let mut writer = ScoreWriter::create(&folder.join(format!("{:04}.parquet", place.period)))?;
+    let mut writer =
+        ScoreWriter::create_on(&shared.options.disk, &folder.join(format!("{:04}.parquet", place.period)))?;
     writer.write(events, logits)?;
     Ok(writer.finish()?)
 }

@@ -6,9 +6,9 @@
 
 use anyhow::{Context, Result};
 use perennial_core::Digest;
+use perennial_disk::Disk;
 use perennial_eval::PeriodMetrics;
 use perennial_learn::Trained;
-use perennial_store::Disk;
 use perennial_stream::Receipt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -27,9 +27,10 @@ use contestant::Contestant;
 use job::{Job, Shared};
 use perennial_core::Digest;
 use perennial_data::log::Log;
+use perennial_disk::Disk;
 use perennial_eval::Results;
-use perennial_store::{Disk, Retention, RunLock, Store, VersionId};
-use perennial_stream::{Prepared, Progress, prepare};
+use perennial_store::{Retention, RunLock, Store, VersionId};
+use perennial_stream::{Cache, Prepared, Progress, prepare};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, RwLock};
@@ -77,7 +78,7 @@ pub mod files {
 
 /// Runs an experiment, or what is left of it.
 pub fn run(experiment: &Experiment, options: &RunOptions<'_>) -> Result<Outcome> {
-    std::fs::create_dir_all(&options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
+    options.disk.create_folder(&options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
     let _lock = RunLock::acquire(&options.out)?;
     let log = Log::open(&experiment.log)?;
     settle_experiment(experiment, options)?;
@@ -139,9 +140,12 @@ fn settle_experiment(experiment: &Experiment, options: &RunOptions<'_>) -> Resul
 }
 
 fn prepare_log(experiment: &Experiment, log: &Log, options: &RunOptions<'_>) -> Result<Prepared> {
-    let mut progress =
-        |progress: Progress| options.watch.tell(Event::Prepared { rows: progress.rows, of: progress.of });
-    Ok(prepare(log, &experiment.data, &options.out.join(files::PREPARED), &mut progress)?)
+    let mut progress = |Progress { rows, of, .. }: Progress| {
+        options.watch.tell(Event::Prepared { rows, of });
+        !options.watch.stop()
+    };
+    let cache = Cache { folder: options.out.join(files::PREPARED), disk: options.disk.clone() };
+    Ok(prepare(log, &experiment.data, &cache, &mut progress)?)
 }
 
 /// Periods that are scored: after pre-training, to the last one or as many as were asked for.

@@ -324,7 +324,8 @@ fn a_run_is_the_same_from_any_folder() {
     command.current_dir(desk.path("deep")).args(["run", "small.toml", "--out", "../run"]).assert().success();
 }
 
-/// An interrupt ends a run with 130; the same command goes on from there and ends as if nothing had been.
+/// An interrupt ends a run with 130, while the log is prepared as well as later; the same command goes on from there
+/// and ends as if nothing had been.
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_goes_on_where_it_was() {
@@ -335,18 +336,20 @@ fn an_interrupted_run_goes_on_where_it_was() {
     // Slow enough to be caught in the middle.
     marketplace(3000).write(&desk.path("")).unwrap();
     desk.done("run small.toml --out whole");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_perennial"));
-    command.current_dir(desk.path("")).args("run small.toml --out cut --json --workers 1".split(' '));
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("\"updated\"") && line.contains("\"frozen\"")));
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let rest: Vec<String> = lines.collect();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:?}");
-    assert!(rest.last().unwrap().contains("run the same command again"), "{rest:?}");
-    assert!(!desk.path("cut/results.json").exists());
-    desk.done("run small.toml --out cut");
-    assert_eq!(desk.results("cut").digest(), desk.results("whole").digest());
+    for (out, told) in [("early", ["\"preparing\"", "log"]), ("late", ["\"updated\"", "\"frozen\""])] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_perennial"));
+        command.current_dir(desk.path("")).args(["run", "small.toml", "--out", out, "--json", "--workers", "1"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| told.iter().all(|part| line.contains(part))));
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let rest: Vec<String> = lines.collect();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{out}: {rest:?}");
+        assert!(rest.last().unwrap().contains("run the same command again"), "{out}: {rest:?}");
+        assert!(!desk.path(out).join("results.json").exists());
+        desk.done(&format!("run small.toml --out {out}"));
+        assert_eq!(desk.results(out).digest(), desk.results("whole").digest());
+    }
 }
 
 #[test]

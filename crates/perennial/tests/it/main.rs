@@ -6,6 +6,8 @@ mod bad_input;
 mod command_line;
 mod desk;
 mod kill;
+mod leak;
 mod real_data;
 mod resume;
 mod world;
+mod write_point;

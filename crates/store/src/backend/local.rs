@@ -1,8 +1,8 @@
 //! A folder on a local disk.
 
 use super::{Entry, Guard, Hold, ReadFiles, WriteFiles};
-use crate::disk::{Disk, is_temporary};
 use crate::{Error, Result};
+use perennial_disk::{Disk, is_temporary};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

@@ -3,7 +3,8 @@
 use crate::unreliable::Unreliable;
 use object_store::memory::InMemory;
 use perennial_core::{Digest, Timestamp};
-use perennial_store::{Bundle, DataRange, Disk, Lineage, Step, Store, VersionId, Watch};
+use perennial_disk::{Disk, Step, Watch};
+use perennial_store::{Bundle, DataRange, Lineage, Store, VersionId};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 

@@ -22,18 +22,36 @@ pub struct Disk {
 pub enum Step<'a> {
     /// A folder is made.
     CreateFolder(&'a Path),
-    /// A new file is filled.
+    /// Bytes go to the end of a file, which is made where none is.
     Write(&'a Path, &'a [u8]),
     /// A file's bytes are flushed.
     SyncFile(&'a Path),
     /// The file at the first path appears at the second as well, where nothing is.
     Link(&'a Path, &'a Path),
-    /// The file at the first path takes the place of the second.
+    /// The file at the first path takes the place of the second; or a folder goes where nothing is.
     Rename(&'a Path, &'a Path),
     /// A file vanishes.
     Remove(&'a Path),
+    /// An empty folder vanishes.
+    RemoveFolder(&'a Path),
     /// A folder's list of names is flushed.
     SyncFolder(&'a Path),
+}
+
+impl<'a> Step<'a> {
+    /// The file or folder that changes; where two do, the one that appears.
+    pub fn path(&self) -> &'a Path {
+        match self {
+            Step::CreateFolder(path)
+            | Step::Write(path, _)
+            | Step::SyncFile(path)
+            | Step::Link(_, path)
+            | Step::Rename(_, path)
+            | Step::Remove(path)
+            | Step::RemoveFolder(path)
+            | Step::SyncFolder(path) => path,
+        }
+    }
 }
 
 /// Someone who sees every step before it is made, and may refuse it: see [`crate::fault`].
@@ -63,7 +81,7 @@ impl Disk {
 
     /// Like [`Disk::replace`], but the new name is sure to survive only after [`Disk::sync_folder`]: for many files
     /// in one folder.
-    pub(crate) fn place(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    pub fn place(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let temporary = self.write_beside(path, bytes)?;
         self.rename(&temporary, path).inspect_err(|_| self.forget(&temporary))
     }
@@ -112,7 +130,7 @@ impl Disk {
     }
 
     /// Flushes a folder's list of names. Windows flushes it by itself and offers no call for it.
-    pub(crate) fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+    pub fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.step(Step::SyncFolder(folder))?;
         if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
     }
@@ -145,22 +163,48 @@ impl Disk {
         fs::hard_link(from, to)
     }
 
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+    /// Moves a file, over one that is there, or a folder, to where nothing is. Durable once the folders of both names
+    /// are flushed.
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.step(Step::Rename(from, to))?;
         fs::rename(from, to)
     }
 
-    fn remove(&self, path: &Path) -> io::Result<()> {
+    /// Removes a file. Durable once its folder is flushed.
+    pub fn remove(&self, path: &Path) -> io::Result<()> {
         self.step(Step::Remove(path))?;
         fs::remove_file(path)
     }
 
+    /// Removes a file or a folder with all that is in it; what is not there is passed over. Durable once the folder
+    /// that it lay in is flushed.
+    pub fn remove_all(&self, path: &Path) -> io::Result<()> {
+        let metadata = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        if !metadata.is_dir() {
+            return self.remove(path);
+        }
+        let mut inside = fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        // So that a fault at the n-th step is the same fault every time.
+        inside.sort_unstable();
+        inside.iter().try_for_each(|path| self.remove_all(path))?;
+        self.remove_folder(path)
+    }
+
+    /// Removes an empty folder.
+    pub fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        self.step(Step::RemoveFolder(folder))?;
+        fs::remove_dir(folder)
+    }
+
     /// Removes a temporary file after a failure, if the disk lets us; garbage collection finds it otherwise.
-    fn forget(&self, temporary: &Path) {
+    pub(crate) fn forget(&self, temporary: &Path) {
         let _ = self.remove(temporary);
     }
 
-    fn step(&self, step: Step<'_>) -> io::Result<()> {
+    pub(crate) fn step(&self, step: Step<'_>) -> io::Result<()> {
         self.watch.as_ref().map_or(Ok(()), |watch| watch.before(step))
     }
 }
@@ -172,7 +216,7 @@ impl fmt::Debug for Disk {
 }
 
 /// The folder a path lies in; `.` for a bare name.
-pub(crate) fn folder_of(path: &Path) -> &Path {
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         Some(_) => Path::new("."),
@@ -181,7 +225,7 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
 }
 
 /// Whether a file is one that a write which never ended has left.
-pub(crate) fn is_temporary(name: &str) -> bool {
+pub fn is_temporary(name: &str) -> bool {
     name.rsplit_once('#').is_some_and(|(_, id)| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
@@ -217,6 +261,19 @@ mod tests {
         assert!(!Disk::default().create(&path, b"theirs").unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"mine");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn removes_whatever_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tree");
+        for name in ["a", "deep/b", "deep/er/c"] {
+            atomic_write(path.join(name), b"leaf").unwrap();
+        }
+        for _ in 0..2 {
+            Disk::default().remove_all(&path).unwrap();
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        }
     }
 
     #[test]

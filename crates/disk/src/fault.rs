@@ -4,8 +4,8 @@
 //! run, then cut each in turn, open what is left, and run again:
 //!
 //! ```
-//! use perennial_store::fault::{Fault, Faults, Survives};
-//! use perennial_store::{Disk, atomic_write};
+//! use perennial_disk::fault::{Fault, Faults, Survives};
+//! use perennial_disk::{Disk, atomic_write};
 //!
 //! let folder = tempfile::tempdir()?;
 //! let path = folder.path().join("file");
@@ -19,10 +19,10 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-use crate::disk::{Step, Watch, folder_of};
+use crate::{Step, Watch, folder_of};
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -36,7 +36,7 @@ pub struct Faults {
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The step fails with this error; if it fills a file, half of the file is there. What comes after succeeds.
+    /// The step fails with this error; if it fills a file, half of the bytes are there. What comes after succeeds.
     Error(io::ErrorKind),
     /// The step and all after it are refused, and of what was not flushed only this survives.
     PowerCut(Survives),
@@ -68,6 +68,10 @@ struct State {
 enum Before {
     Nothing,
     File(Vec<u8>),
+    /// An empty folder.
+    Folder,
+    /// The folder that is here now was there.
+    At(PathBuf),
 }
 
 impl Faults {
@@ -103,7 +107,8 @@ impl Watch for Faults {
         if fault.is_some()
             && let Step::Write(path, bytes) = step
         {
-            fs::write(path, &bytes[..bytes.len() / 2])?;
+            let file = fs::File::options().create(true).append(true).open(path);
+            file.and_then(|mut file| file.write_all(&bytes[..bytes.len() / 2]))?;
         }
         match fault {
             None => state.note(step),
@@ -123,7 +128,9 @@ impl State {
             Step::CreateFolder(path) => self.before.push((path.into(), Before::Nothing)),
             Step::Write(path, _) => {
                 self.unsynced.insert(path.into());
-                self.before.push((path.into(), Before::Nothing));
+                if !path.exists() {
+                    self.before.push((path.into(), Before::Nothing));
+                }
             }
             Step::SyncFile(path) => drop(self.unsynced.remove(path)),
             // This step will fail, and so changes nothing.
@@ -134,6 +141,11 @@ impl State {
                 }
                 self.before.push((to.into(), Before::Nothing));
             }
+            Step::Rename(from, to) if from.is_dir() => {
+                let moved = |path: PathBuf| path.strip_prefix(from).map_or(path.clone(), |rest| to.join(rest));
+                self.unsynced = std::mem::take(&mut self.unsynced).into_iter().map(moved).collect();
+                self.before.push((to.into(), Before::At(from.into())));
+            }
             Step::Rename(from, to) => {
                 if self.unsynced.remove(from) {
                     self.unsynced.insert(to.into());
@@ -143,9 +155,20 @@ impl State {
                 }
             }
             Step::Remove(path) => self.remember(path)?,
-            Step::SyncFolder(folder) => self.before.retain(|(path, _)| folder_of(path) != folder),
+            Step::RemoveFolder(path) => self.before.push((path.into(), Before::Folder)),
+            Step::SyncFolder(folder) => self.settle(folder),
         }
         Ok(())
+    }
+
+    /// Forgets what is in a folder, and what was in folders that it no longer holds.
+    fn settle(&mut self, folder: &Path) {
+        let removed = |(path, before): &(PathBuf, Before)| {
+            (matches!(before, Before::Folder) && folder_of(path) == folder).then(|| path.clone())
+        };
+        let removed: Vec<PathBuf> = self.before.iter().filter_map(removed).collect();
+        let settled = |path: &Path| folder_of(path) == folder || removed.iter().any(|gone| path.starts_with(gone));
+        self.before.retain(|(path, _)| !settled(path));
     }
 
     fn remember(&mut self, path: &Path) -> io::Result<()> {
@@ -181,6 +204,8 @@ impl State {
 fn put_back(path: &Path, before: Before) -> io::Result<()> {
     let done = match before {
         Before::File(bytes) => fs::remove_file(path).or_else(absent).and_then(|()| fs::write(path, bytes)),
+        Before::Folder => fs::create_dir(path),
+        Before::At(from) => fs::rename(path, from),
         Before::Nothing if path.is_dir() => fs::remove_dir_all(path),
         Before::Nothing => fs::remove_file(path),
     };
@@ -194,7 +219,35 @@ fn absent(error: io::Error) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Disk;
+    use crate::{Disk, atomic_write};
+
+    /// A folder moved and another removed, neither flushed: both are back, with what was in them.
+    #[test]
+    fn folders_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["new/a", "old/b"] {
+            atomic_write(path(name), name.as_bytes()).unwrap();
+        }
+        let swap = |disk: &Disk| {
+            disk.remove_all(&path("old"))?;
+            disk.rename(&path("new"), &path("old"))?;
+            disk.sync_folder(folder.path())
+        };
+        // Remove, remove the folder, rename, flush: cut the last.
+        let cut = Faults::at(3, Fault::PowerCut(Survives::Nothing));
+        assert!(swap(&Disk::watched(cut)).is_err());
+        assert_eq!(
+            (fs::read(path("new/a")).unwrap(), fs::read(path("old/b")).unwrap()),
+            (b"new/a".into(), b"old/b".into())
+        );
+        let cut = Faults::at(4, Fault::PowerCut(Survives::Nothing));
+        let disk = Disk::watched(cut);
+        swap(&disk).unwrap();
+        assert!(disk.remove(&path("old/a")).is_err());
+        assert_eq!(fs::read(path("old/a")).unwrap(), b"new/a", "what was flushed stays");
+        assert!(!path("new").exists() && !path("old/b").exists());
+    }
 
     /// The watch itself must be able to lose things, or the tests that use it prove nothing.
     #[test]
