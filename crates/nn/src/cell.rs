@@ -18,9 +18,12 @@
 //! ```
 
 use crate::Real;
-use crate::kernel::cell::{Backward, Forward, MOST_HIDDEN};
+use crate::kernel::cell::{Backward, Forward, MOST_HIDDEN, MOST_INPUTS};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
+
+/// Lanes into which a tensor with a generator for each of its scalars is best cut: the fastest single row.
+pub const CHUNK: usize = 64;
 
 /// Which formulas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,7 +48,7 @@ pub enum CellKind {
 pub struct Cell {
     /// The formulas.
     pub kind: CellKind,
-    /// Numbers read per coordinate and step, at least 1.
+    /// Numbers read per coordinate and step, 1 to 16.
     pub inputs: usize,
     /// Length of the hidden vector, 1 to 16. The paper found 4 best and more to over-fit.
     pub hidden: usize,
@@ -135,7 +138,7 @@ impl Cell {
     /// A row's results depend on no other row, a lane's on no other lane. NaN spreads within its coordinate.
     ///
     /// # Panics
-    /// If a length does not fit, or the cell has no input or no permitted number of hidden units.
+    /// If a length does not fit, or the cell has no or too many inputs or hidden units.
     pub fn forward<T: Real>(&self, step: &Step<T>, after: &mut [T], y: &mut [T], kept: &mut [T]) {
         let rows = self.checked_rows(step);
         let expected = [rows * self.state(), rows, if kept.is_empty() { 0 } else { rows * self.kept() }];
@@ -171,7 +174,7 @@ impl Cell {
 
     /// Rows of a step whose lengths fit.
     fn checked_rows<T>(&self, step: &Step<T>) -> usize {
-        assert!(self.inputs > 0, "{self:?} needs an input");
+        assert!((1..=MOST_INPUTS).contains(&self.inputs), "{self:?} may have 1 to {MOST_INPUTS} inputs");
         assert!((1..=MOST_HIDDEN).contains(&self.hidden), "{self:?} may have 1 to {MOST_HIDDEN} hidden units");
         let rows = self.rows(step);
         let expected = [self.params(), rows * self.inputs, rows * self.state()].map(|n| n * step.lanes);

@@ -1,12 +1,13 @@
 //! One step of a recurrent cell, forward and backward, for many coordinates with weights of their own.
 //!
 //! What is multiplied here are tiny matrices, each coordinate's own: a matrix library has nothing to offer. Vectors
-//! run over coordinates instead, and everything of a step happens in registers: gates, activations, state, output.
-//! Each element is computed by the same operations wherever it lies, so results depend neither on the other rows nor on
-//! the other lanes.
+//! run over coordinates instead, and everything of a step happens at once: gates, activations, state, output. Each
+//! element is computed by the same operations wherever it lies, so results depend neither on the other rows nor on the
+//! other lanes.
 //!
-//! The formulas ([`gru`], [`vanilla`], [`lstm`]) are written once, against [`lanes`]; this file cuts a step into
-//! columns of a vector's width and these into tiles of a row or two.
+//! The formulas ([`gru`], [`vanilla`], [`lstm`]) are written once, against [`lanes`], for one row of one vector of
+//! coordinates: a [`tile`]. This file cuts a step into tiles. Where rows are exactly a vector or [`CHUNK`] lanes, tiles
+//! are worked on where they lie; all others, and sizes that have no code of their own, are copied to and fro.
 
 #![allow(
     clippy::needless_range_loop,
@@ -18,19 +19,19 @@ mod lanes;
 mod lstm;
 mod tile;
 mod vanilla;
-mod weights;
 
 use super::dispatch;
 use crate::Real;
-use crate::cell::{Cell, CellKind, Step};
+use crate::cell::{CHUNK, Cell, CellKind, Step};
 use lanes::{Lanes, One, Wide};
 use pulp::{Simd, WithSimd};
 use std::marker::PhantomData;
-use tile::{Rows, RowsMut, Tile};
-use weights::{Gradients, Visit, Weights};
+use tile::{BackwardTile, ForwardTile, Further, Gate, Place, Strided, Tile};
 
-/// Hidden units that there may be at most: a coordinate's parameters lie on the stack while it is worked on.
+/// Hidden units that there may be at most, since parameters lie on the stack while they are worked on.
 pub(crate) const MOST_HIDDEN: usize = 16;
+/// Inputs that there may be at most.
+pub(crate) const MOST_INPUTS: usize = 16;
 
 /// What a forward step writes: [`Cell::forward`].
 pub struct Forward<'a, T> {
@@ -48,164 +49,286 @@ pub struct Backward<'a, T> {
     pub(crate) d_params: &'a mut [T],
 }
 
-/// What a tile's forward pass writes; `kept` may be empty.
-struct ForwardTile<'a, L: Lanes> {
-    after: RowsMut<'a, L::Real>,
-    y: RowsMut<'a, L::Real>,
-    kept: RowsMut<'a, L::Real>,
-}
-
-/// What a tile's backward pass reads and writes; `d_before` may be empty.
-struct BackwardTile<'a, L: Lanes> {
-    kept: Rows<'a, L::Real>,
-    dy: Rows<'a, L::Real>,
-    d_after: Rows<'a, L::Real>,
-    d_before: RowsMut<'a, L::Real>,
-}
-
-/// A kind of cell. `D` is the room for hidden units.
-trait Formulas<const GATES: usize> {
-    /// Whether its gates have biases.
+/// A kind of cell. `D` is the number of hidden units, padding included.
+trait Formulas {
+    const GATES: usize;
+    /// Whether gates have biases.
     const BIAS: bool;
+    /// Numbers of state for each hidden unit.
+    const STATE: usize;
+    /// Numbers kept for each hidden unit.
+    const KEPT: usize;
 
-    fn forward<L: Lanes, const D: usize>(
-        tile: &Tile<L, D>,
-        weights: &Weights<L::Weight, D, GATES>,
-        out: ForwardTile<L>,
-    );
-    fn backward<L: Lanes, const D: usize>(
-        tile: &Tile<L, D>,
-        weights: &Weights<L::Weight, D, GATES>,
-        pass: BackwardTile<L>,
-        gradients: &mut Gradients<L, D, GATES>,
-    );
+    fn forward<L: Lanes, const D: usize>(tile: &Tile<L, D>, out: ForwardTile<L>);
+    fn backward<L: Lanes, const D: usize>(tile: &Tile<L, D>, pass: BackwardTile<L>);
 }
 
-/// A vector of lanes over some rows.
+/// Parameters of a cell of one input and `d` hidden units: what a tile reads.
+const fn params_of<F: Formulas>(d: usize) -> usize {
+    F::GATES * Gate::size(d, F::BIAS) + d + 1
+}
+
+/// Dispatches to one of the sizes that have code of their own; others are padded.
+macro_rules! sized {
+    ($formulas:ty, $cell:expr, $step:expr, $pass:expr) => {
+        match $cell.hidden {
+            ..=4 => sized!($formulas, $cell, $step, $pass, 4),
+            5..=8 => sized!($formulas, $cell, $step, $pass, 8),
+            _ => sized!($formulas, $cell, $step, $pass, MOST_HIDDEN),
+        }
+    };
+    ($formulas:ty, $cell:expr, $step:expr, $pass:expr, $hidden:expr) => {
+        dispatch(Columns::<$formulas, _, { $hidden }, { params_of::<$formulas>($hidden) }> {
+            cell: $cell,
+            step: $step,
+            pass: $pass,
+            formulas: PhantomData,
+        })
+    };
+}
+
+/// A vector of lanes of a step.
 #[derive(Clone, Copy)]
 struct Column<L> {
     lanes: L,
-    lane: usize,
-    row: usize,
-    tiles: usize,
+    at: Place,
+    /// Nothing is padded and all lanes of the step are vectors: tiles are worked on where they lie.
+    direct: bool,
+    /// Vectors from an element to the next, if `direct`; else 1.
+    stride: usize,
+    /// Which of these is the column.
+    first: usize,
+}
+
+/// How rows of an array are made up: `[rows, parts, units, lanes]`.
+#[derive(Clone, Copy)]
+struct Row {
+    parts: usize,
+    units: usize,
+}
+
+/// One number a row.
+const SINGLE: Row = Row { parts: 1, units: 1 };
+
+impl<L: Lanes> Column<L> {
+    #[inline(always)]
+    fn units(&self, parts: usize) -> Row {
+        Row { parts, units: self.at.hidden }
+    }
+
+    #[inline(always)]
+    fn inputs(&self) -> Row {
+        Row { parts: self.at.inputs, units: 1 }
+    }
+
+    /// A row in place, or copied to `copy [parts, D]`.
+    #[inline(always)]
+    fn read<'a, const D: usize>(
+        &self,
+        all: &'a [L::Real],
+        Row { parts, units }: Row,
+        row: usize,
+        copy: &'a mut [[L::Vector; D]],
+    ) -> Strided<&'a [L::Vector]> {
+        if self.direct {
+            let size = parts * D * self.stride;
+            return self.strided(&L::vectors(all)[row * size..][..size]);
+        }
+        for part in 0..parts {
+            for j in 0..units {
+                copy[part][j] = self.lanes.load(self.at.of(all, (row * parts + part) * units + j));
+            }
+        }
+        self.strided(&copy.as_flattened()[..parts * D])
+    }
+
+    /// Where a row is to be written; nothing of nothing.
+    #[inline(always)]
+    fn write<'a, const D: usize>(
+        &self,
+        all: &'a mut [L::Real],
+        Row { parts, .. }: Row,
+        row: usize,
+        copy: &'a mut [[L::Vector; D]],
+    ) -> Strided<&'a mut [L::Vector]> {
+        if all.is_empty() {
+            self.strided(&mut [])
+        } else if self.direct {
+            let size = parts * D * self.stride;
+            self.strided(&mut L::vectors_mut(all)[row * size..][..size])
+        } else {
+            self.strided(&mut copy.as_flattened_mut()[..parts * D])
+        }
+    }
+
+    /// Brings back what was written to a copy.
+    #[inline(always)]
+    fn finish<const D: usize>(
+        &self,
+        all: &mut [L::Real],
+        Row { parts, units }: Row,
+        row: usize,
+        copy: &[[L::Vector; D]],
+    ) {
+        if self.direct || all.is_empty() {
+            return;
+        }
+        for part in 0..parts {
+            for j in 0..units {
+                self.lanes.store(self.at.of_mut(all, (row * parts + part) * units + j), copy[part][j]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn strided<T>(&self, all: T) -> Strided<T> {
+        Strided { all, stride: self.stride, first: self.first }
+    }
+
+    /// Whether parameters are read where they lie.
+    #[inline(always)]
+    fn direct_params(&self) -> bool {
+        self.direct && self.at.inputs == 1
+    }
+
+    /// A copy of the parameters as a tile reads them, padded with zeros.
+    #[inline(always)]
+    fn pack<F: Formulas, const D: usize, const N: usize>(&self, params: &[L::Real]) -> [L::Vector; N] {
+        let mut packed = [self.lanes.vector(self.lanes.zero()); N];
+        for n in 0..N {
+            if let Some(param) = param::<F, D>(self.at, n) {
+                packed[n] = self.lanes.load(self.at.of(params, param));
+            }
+        }
+        packed
+    }
+
+    /// The opposite of [`Column::pack`].
+    #[inline(always)]
+    fn unpack<F: Formulas, const D: usize, const N: usize>(&self, packed: &[L::Vector; N], params: &mut [L::Real]) {
+        for n in 0..N {
+            if let Some(param) = param::<F, D>(self.at, n) {
+                self.lanes.store(self.at.of_mut(params, param), packed[n]);
+            }
+        }
+    }
+}
+
+/// Which of the cell's parameters is number `n` of a tile's, those of one input and `D` hidden units; none if it is
+/// padding.
+fn param<F: Formulas, const D: usize>(Place { inputs, hidden, .. }: Place, n: usize) -> Option<usize> {
+    let (gate, n) = (n / Gate::size(D, F::BIAS), n % Gate::size(D, F::BIAS));
+    let first = gate * hidden * (inputs + hidden + usize::from(F::BIAS));
+    let of_unit = |unit: usize, inside: usize| (unit < hidden).then_some(first + inside);
+    if gate == F::GATES {
+        return if n == D { Some(first + hidden) } else { of_unit(n, n) };
+    }
+    match n.checked_sub(D) {
+        None => of_unit(n, n * inputs),
+        Some(n) if n < D * D => of_unit((n / D).max(n % D), hidden * inputs + n / D * hidden + n % D),
+        Some(n) => of_unit(n - D * D, hidden * (inputs + hidden) + n - D * D),
+    }
 }
 
 /// Either direction.
 trait Pass<T> {
-    fn column<F: Formulas<GATES>, L: Lanes<Real = T>, const D: usize, const GATES: usize>(
+    /// Some rows of a column. `N` is [`params_of`] `D`.
+    fn column<F: Formulas, L: Lanes<Real = T>, const D: usize, const N: usize>(
         &mut self,
-        cell: Cell,
         step: &Step<T>,
         column: Column<L>,
+        row: usize,
+        rows: usize,
     );
 }
 
 impl<T: Copy> Pass<T> for Forward<'_, T> {
     #[inline(always)]
-    fn column<F: Formulas<GATES>, L: Lanes<Real = T>, const D: usize, const GATES: usize>(
+    fn column<F: Formulas, L: Lanes<Real = T>, const D: usize, const N: usize>(
         &mut self,
-        cell: Cell,
         step: &Step<T>,
         column: Column<L>,
+        row: usize,
+        rows: usize,
     ) {
-        let weights = column.weights::<F, D, GATES>(cell, step.lanes, step.params);
-        for t in 0..column.tiles {
-            let at = column.tile(t);
-            let out = ForwardTile {
-                after: RowsMut::new(self.after, cell.state(), step.lanes, at),
-                y: RowsMut::new(self.y, 1, step.lanes, at),
-                kept: RowsMut::new(self.kept, cell.kept(), step.lanes, at),
+        let packed;
+        let params = if column.direct_params() {
+            &L::vectors(step.params)[..N * column.stride]
+        } else {
+            packed = column.pack::<F, D, N>(step.params);
+            &packed
+        };
+        let (state, kept) = (column.units(F::STATE), column.units(F::KEPT));
+        let zero = column.lanes.vector(column.lanes.zero());
+        let (mut x, mut y) = ([[zero]; MOST_INPUTS], [[zero]]);
+        let (mut before, mut after, mut keep) = ([[zero; D]; 2], [[zero; D]; 2], [[zero; D]; 5]);
+        for row in row..row + rows {
+            let tile = Tile {
+                lanes: column.lanes,
+                params: column.strided(params),
+                further: Further { params: step.params, at: column.at },
+                x: column.read(step.x, column.inputs(), row, &mut x),
+                before: column.read(step.before, state, row, &mut before),
             };
-            F::forward(&column.reads(cell, step, at), &weights, out);
+            let out = ForwardTile {
+                after: column.write(self.after, state, row, &mut after),
+                y: column.write(self.y, SINGLE, row, &mut y),
+                kept: column.write(self.kept, kept, row, &mut keep),
+            };
+            F::forward::<L, D>(&tile, out);
+            column.finish(self.after, state, row, &after);
+            column.finish(self.y, SINGLE, row, &y);
+            column.finish(self.kept, kept, row, &keep);
         }
     }
 }
 
 impl<T: Copy> Pass<T> for Backward<'_, T> {
     #[inline(always)]
-    fn column<F: Formulas<GATES>, L: Lanes<Real = T>, const D: usize, const GATES: usize>(
+    fn column<F: Formulas, L: Lanes<Real = T>, const D: usize, const N: usize>(
         &mut self,
-        cell: Cell,
         step: &Step<T>,
         column: Column<L>,
+        row: usize,
+        rows: usize,
     ) {
-        let weights = column.weights::<F, D, GATES>(cell, step.lanes, step.params);
-        let sums = column.weights::<F, D, GATES>(cell, step.lanes, self.d_params);
-        let of_features = &mut self.d_params[column.lane..];
-        let mut gradients = Gradients { sums, of_features, stride: step.lanes };
-        for t in 0..column.tiles {
-            let at = column.tile(t);
-            let pass = BackwardTile {
-                kept: Rows::new(self.kept, cell.kept(), step.lanes, at),
-                dy: Rows::new(self.dy, 1, step.lanes, at),
-                d_after: Rows::new(self.d_after, cell.state(), step.lanes, at),
-                d_before: RowsMut::new(self.d_before, cell.state(), step.lanes, at),
+        let zero = column.lanes.vector(column.lanes.zero());
+        let direct = column.direct_params();
+        let packed;
+        let mut sums = [zero; N];
+        let (params, d_params, further): (_, _, &mut [T]) = if direct {
+            let size = N * column.stride;
+            (&L::vectors(step.params)[..size], &mut L::vectors_mut(self.d_params)[..size], &mut [])
+        } else {
+            packed = column.pack::<F, D, N>(step.params);
+            sums = column.pack::<F, D, N>(self.d_params);
+            (&packed[..], &mut sums[..], &mut *self.d_params)
+        };
+        let (state, kept) = (column.units(F::STATE), column.units(F::KEPT));
+        let (mut x, mut dy, mut keep) = ([[zero]; MOST_INPUTS], [[zero]], [[zero; D]; 5]);
+        let (mut before, mut d_before, mut d_after) = ([[zero; D]; 2], [[zero; D]; 2], [[zero; D]; 2]);
+        for row in row..row + rows {
+            let tile = Tile {
+                lanes: column.lanes,
+                params: column.strided(params),
+                further: Further { params: step.params, at: column.at },
+                x: column.read(step.x, column.inputs(), row, &mut x),
+                before: column.read(step.before, state, row, &mut before),
             };
-            F::backward(&column.reads(cell, step, at), &weights, pass, &mut gradients);
+            let pass = BackwardTile {
+                kept: column.read(self.kept, kept, row, &mut keep),
+                dy: column.read(self.dy, SINGLE, row, &mut dy),
+                d_after: column.read(self.d_after, state, row, &mut d_after),
+                d_before: column.write(self.d_before, state, row, &mut d_before),
+                d_params: column.strided(&mut *d_params),
+                further: &mut *further,
+            };
+            F::backward::<L, D>(&tile, pass);
+            column.finish(self.d_before, state, row, &d_before);
         }
-        let Gradients { mut sums, of_features, stride } = gradients;
-        let mut storing = Storing { lanes: column.lanes, to: of_features, stride };
-        sums.visit(cell.inputs, cell.hidden, F::BIAS, &mut storing);
-    }
-}
-
-impl<L: Lanes> Column<L> {
-    /// Row and lane of a tile.
-    #[inline(always)]
-    fn tile(&self, number: usize) -> [usize; 2] {
-        [self.row + number * L::ROWS, self.lane]
-    }
-
-    #[inline(always)]
-    fn reads<'a, const D: usize>(&self, cell: Cell, step: &Step<'a, L::Real>, at: [usize; 2]) -> Tile<'a, L, D> {
-        Tile {
-            lanes: self.lanes,
-            inputs: cell.inputs,
-            hidden: cell.hidden,
-            x: Rows::new(step.x, cell.inputs, step.lanes, at),
-            before: Rows::new(step.before, cell.state(), step.lanes, at),
-            params: &step.params[self.lane..],
+        if !direct {
+            column.unpack::<F, D, N>(&sums, further);
         }
-    }
-
-    /// This column of `[params, lanes]`.
-    #[inline(always)]
-    fn weights<F: Formulas<GATES>, const D: usize, const GATES: usize>(
-        &self,
-        cell: Cell,
-        stride: usize,
-        params: &[L::Real],
-    ) -> Weights<L::Weight, D, GATES> {
-        let mut weights = Weights::new(self.lanes.zero_weight());
-        let mut loading = Loading { lanes: self.lanes, from: &params[self.lane..], stride };
-        weights.visit(cell.inputs, cell.hidden, F::BIAS, &mut loading);
-        weights
-    }
-}
-
-struct Loading<'a, L: Lanes> {
-    lanes: L,
-    from: &'a [L::Real],
-    stride: usize,
-}
-
-impl<L: Lanes> Visit<L::Weight> for Loading<'_, L> {
-    #[inline(always)]
-    fn visit(&mut self, param: usize, weight: &mut L::Weight) {
-        *weight = self.lanes.load_weight(&self.from[param * self.stride..]);
-    }
-}
-
-struct Storing<'a, L: Lanes> {
-    lanes: L,
-    to: &'a mut [L::Real],
-    stride: usize,
-}
-
-impl<L: Lanes> Visit<L::Weight> for Storing<'_, L> {
-    #[inline(always)]
-    fn visit(&mut self, param: usize, weight: &mut L::Weight) {
-        self.lanes.store_weight(&mut self.to[param * self.stride..], *weight);
     }
 }
 
@@ -220,20 +343,19 @@ pub(crate) fn plain_backward<T: Real>(cell: Cell, step: &Step<T>, backward: Back
 }
 
 fn plain<T: Real>(cell: Cell, step: &Step<T>, pass: impl Pass<T>) {
+    const D: usize = MOST_HIDDEN;
     match cell.kind {
-        CellKind::Gru => plain_of::<gru::Gru, T, _, 3>(cell, step, pass),
-        CellKind::Vanilla => plain_of::<vanilla::Vanilla, T, _, 1>(cell, step, pass),
-        CellKind::Lstm => plain_of::<lstm::Lstm, T, _, 4>(cell, step, pass),
+        CellKind::Gru => plain_of::<gru::Gru, T, { params_of::<gru::Gru>(D) }>(cell, step, pass),
+        CellKind::Vanilla => plain_of::<vanilla::Vanilla, T, { params_of::<vanilla::Vanilla>(D) }>(cell, step, pass),
+        CellKind::Lstm => plain_of::<lstm::Lstm, T, { params_of::<lstm::Lstm>(D) }>(cell, step, pass),
     }
 }
 
-fn plain_of<F: Formulas<GATES>, T: Real, P: Pass<T>, const GATES: usize>(cell: Cell, step: &Step<T>, mut pass: P) {
+fn plain_of<F: Formulas, T: Real, const N: usize>(cell: Cell, step: &Step<T>, mut pass: impl Pass<T>) {
     for lane in 0..step.lanes {
-        let column = Column { lanes: One(PhantomData), lane, row: 0, tiles: cell.rows(step) };
-        match cell.hidden {
-            ..=4 => pass.column::<F, _, 4, GATES>(cell, step, column),
-            _ => pass.column::<F, _, MOST_HIDDEN, GATES>(cell, step, column),
-        }
+        let at = Place { inputs: cell.inputs, hidden: cell.hidden, lanes: step.lanes, lane, width: 1 };
+        let column = Column { lanes: One(PhantomData), at, direct: false, stride: 1, first: 0 };
+        pass.column::<F, _, MOST_HIDDEN, N>(step, column, 0, cell.rows(step));
     }
 }
 
@@ -249,21 +371,9 @@ pub(crate) fn simd_backward(cell: Cell, step: &Step<f32>, backward: Backward<f32
 
 fn simd(cell: Cell, step: &Step<f32>, pass: impl Pass<f32>) {
     match cell.kind {
-        CellKind::Gru => simd_of::<gru::Gru, _, 3>(cell, step, pass),
-        CellKind::Vanilla => simd_of::<vanilla::Vanilla, _, 1>(cell, step, pass),
-        CellKind::Lstm => simd_of::<lstm::Lstm, _, 4>(cell, step, pass),
-    }
-}
-
-/// The sizes that are used most have code of their own, the others are padded.
-fn simd_of<F: Formulas<GATES>, P: Pass<f32>, const GATES: usize>(cell: Cell, step: &Step<f32>, pass: P) {
-    match cell.hidden {
-        1 => dispatch(Columns::<F, P, 1, GATES, true>::new(cell, step, pass)),
-        2 => dispatch(Columns::<F, P, 2, GATES, true>::new(cell, step, pass)),
-        4 => dispatch(Columns::<F, P, 4, GATES, true>::new(cell, step, pass)),
-        8 => dispatch(Columns::<F, P, 8, GATES, true>::new(cell, step, pass)),
-        ..8 => dispatch(Columns::<F, P, 8, GATES, false>::new(cell, step, pass)),
-        _ => dispatch(Columns::<F, P, MOST_HIDDEN, GATES, false>::new(cell, step, pass)),
+        CellKind::Gru => sized!(gru::Gru, cell, step, pass),
+        CellKind::Vanilla => sized!(vanilla::Vanilla, cell, step, pass),
+        CellKind::Lstm => sized!(lstm::Lstm, cell, step, pass),
     }
 }
 
@@ -271,68 +381,51 @@ fn simd_of<F: Formulas<GATES>, P: Pass<f32>, const GATES: usize>(cell: Cell, ste
 /// one line of cache.
 const BLOCK: usize = 64;
 
-/// All columns of a pass. There are exactly `D` hidden units, or at most so many if not `EXACT`.
-struct Columns<'a, F, P, const D: usize, const GATES: usize, const EXACT: bool> {
+/// All columns of a pass, with room for `D` hidden units.
+struct Columns<'a, F, P, const D: usize, const N: usize> {
     cell: Cell,
     step: &'a Step<'a, f32>,
     pass: P,
     formulas: PhantomData<F>,
 }
 
-impl<'a, F: Formulas<GATES>, P: Pass<f32>, const D: usize, const GATES: usize, const EXACT: bool>
-    Columns<'a, F, P, D, GATES, EXACT>
-{
-    /// Two rows at a time: more of larger cells would not fit into registers.
-    const PAIRS: bool = EXACT && D <= 4;
-
-    fn new(cell: Cell, step: &'a Step<'a, f32>, pass: P) -> Self {
-        Columns { cell, step, pass, formulas: PhantomData }
-    }
-
-    #[inline(always)]
-    fn column<L: Lanes<Real = f32>>(&mut self, lanes: L, lane: usize, row: usize, tiles: usize) {
-        let cell = Cell { hidden: if EXACT { D } else { self.cell.hidden }, ..self.cell };
-        self.pass.column::<F, L, D, GATES>(cell, self.step, Column { lanes, lane, row, tiles });
-    }
-
-    /// A full vector over some rows.
-    #[inline(always)]
-    fn full<S: Simd>(&mut self, simd: S, lane: usize, row: usize, rows: usize) {
-        if Self::PAIRS && S::F32_LANES > 1 {
-            if rows >= 2 {
-                self.column(Wide::<S, 2, true> { simd, width: S::F32_LANES }, lane, row, rows / 2);
-            }
-            if rows % 2 == 1 {
-                // A single tile, for the compiler to see: parameters then need not be kept for another one.
-                self.column(Wide::<S, 1, true> { simd, width: S::F32_LANES }, lane, row + rows - 1, 1);
-            }
-        } else {
-            self.column(Wide::<S, 1, true> { simd, width: S::F32_LANES }, lane, row, rows);
-        }
-    }
-}
-
-impl<F: Formulas<GATES>, P: Pass<f32>, const D: usize, const GATES: usize, const EXACT: bool> WithSimd
-    for Columns<'_, F, P, D, GATES, EXACT>
-{
+impl<F: Formulas, P: Pass<f32>, const D: usize, const N: usize> WithSimd for Columns<'_, F, P, D, N> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let (lanes, rows) = (self.step.lanes, self.cell.rows(self.step));
-        let whole = lanes - lanes % S::F32_LANES;
+        let (lanes, rows, exact) = (self.step.lanes, self.cell.rows(self.step), self.cell.hidden == D);
+        if S::F32_LANES > 1 && D == 4 && exact && lanes == CHUNK && rows == 1 && self.cell.inputs == 1 {
+            return self.chunk(simd);
+        }
         let mut row = 0;
         while row < rows {
-            let block = BLOCK.min(rows - row);
+            let block = if lanes == S::F32_LANES { rows } else { BLOCK.min(rows - row) };
             let mut lane = 0;
-            while lane < whole {
-                self.full(simd, lane, row, block);
-                lane += S::F32_LANES;
-            }
-            if whole < lanes {
-                self.column(Wide::<S, 1, false> { simd, width: lanes - whole }, whole, row, block);
+            while lane < lanes {
+                let width = S::F32_LANES.min(lanes - lane);
+                let at = Place { inputs: self.cell.inputs, hidden: self.cell.hidden, lanes, lane, width };
+                let direct = exact && lanes == S::F32_LANES;
+                let column = Column { lanes: Wide(simd), at, direct, stride: 1, first: 0 };
+                self.pass.column::<F, _, D, N>(self.step, column, row, block);
+                lane += width;
             }
             row += block;
+        }
+    }
+}
+
+impl<F: Formulas, P: Pass<f32>, const D: usize, const N: usize> Columns<'_, F, P, D, N> {
+    /// One row of [`CHUNK`] lanes, of the commonest size.
+    #[inline(always)]
+    fn chunk<S: Simd>(&mut self, simd: S) {
+        let stride = CHUNK / S::F32_LANES;
+        let mut first = 0;
+        while first < stride {
+            let at = Place { inputs: 1, hidden: D, lanes: CHUNK, lane: first * S::F32_LANES, width: S::F32_LANES };
+            let column = Column { lanes: Wide(simd), at, direct: true, stride, first };
+            self.pass.column::<F, _, D, N>(self.step, column, 0, 1);
+            first += 1;
         }
     }
 }
