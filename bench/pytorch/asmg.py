@@ -146,7 +146,7 @@ class Stream(Protocol):
         if method == "linear":
             return {method: self.generated(method, Linear(self.trajectory[0].values, args.k))}
         if method in VARIANTS:
-            return {self.label(method, output): self.generated(method, self.gru(output)) for output in args.output}
+            return {self.named(method, output): self.generated(method, self.gru(output)) for output in args.output}
         learner = copy.deepcopy(self.pretrained)
         if method == "incctr":
             rival = IncCtr(self, learner, args.incctr_weight)
@@ -169,7 +169,7 @@ class Stream(Protocol):
     def gru(self, output: str) -> Gru:
         return Gru(self.trajectory[0].values, self.args.d, output == "residual", self.born, 1000 + self.seed)
 
-    def label(self, method: str, output: str) -> str:
+    def named(self, method: str, output: str) -> str:
         return " ".join([method, output] + ["born"] * self.args.born)
 
     def generated(self, method: str, generator) -> dict:
