@@ -98,6 +98,7 @@ def arguments(argv=None):
     parser.add_argument("--d", type=int, default=4, help="width of a GRU's state")
     parser.add_argument("--meta-lr", type=float, default=1e-2)
     parser.add_argument("--meta-epochs", type=int, default=1)
+    parser.add_argument("--meta-batch", type=int, help="of a generator's newest period (default: --batch)")
     parser.add_argument("--incctr-weight", type=float, default=0.2, help="of the previous version's probabilities")
     parser.add_argument("--spmf-fraction", type=float, default=0.3, help="of the pre-training data kept")
     parser.add_argument("--spmf-ratio", type=float, default=0.5, help="replayed samples per new sample")
@@ -109,6 +110,7 @@ def arguments(argv=None):
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", help="where to write the results, as JSON")
     args = parser.parse_args(argv)
+    args.meta_batch = args.meta_batch or args.batch
     fixed = {"hidden": [20, 10], "dim": 8, "update_epochs": 1, "table_lr": None, "item_bias": False}
     vars(args).update(fixed)
     return args
@@ -234,7 +236,7 @@ class Generated:
         """
         period = sequence[-1].period + 1
         orders = [self.order(period, snapshot.period + 1, epoch) for snapshot in sequence]
-        newest = orders[-1].split(self.stream.args.batch)
+        newest = orders[-1].split(self.stream.args.meta_batch)
         older = [order.tensor_split(len(newest)) for order in orders[:-1]]
         return [part if w else [None] * len(newest) for w, part in zip(weights, [*older, newest])]
 

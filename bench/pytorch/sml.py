@@ -89,7 +89,10 @@ class Transfer(nn.Module):
 
 
 class RowTransfer(nn.Module):
-    """Rows p and q [rows, width] and s = p q / |p| pass two filters along the three, then two layers."""
+    """Rows p and q [rows, width] and s = p q / |p| pass two filters along the three, then two layers.
+
+    Starts Glorot-uniform, a filter's height counting as its receptive field; biases too, at sqrt(3 / length).
+    """
 
     def __init__(self, width: int, first: int, second: int, hidden: int, rng: torch.Generator):
         super().__init__()
@@ -99,11 +102,11 @@ class RowTransfer(nn.Module):
             return nn.Parameter(torch.empty(shape).uniform_(-limit, limit, generator=rng))
 
         self.filters = glorot(3, 3 * first, first, 3)
-        self.mix = glorot(first, second, second, first)
+        self.mix = glorot(first, first * second, second, first)
         self.hidden = glorot(second * width, hidden, hidden, second * width)
-        self.hidden_bias = nn.Parameter(torch.zeros(hidden))
+        self.hidden_bias = glorot(hidden, hidden, hidden)
         self.out = glorot(hidden, width, width, hidden)
-        self.out_bias = nn.Parameter(torch.zeros(width))
+        self.out_bias = glorot(width, width, width)
 
     def forward(self, p, q):
         # The norm of a row of zeros has no gradient, but p is always a constant here.
