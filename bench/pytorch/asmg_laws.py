@@ -139,20 +139,22 @@ def scalar_formulas(stream):
     rng = torch.Generator().manual_seed(1)
     d, count, rows = 4, 3, 5
     cells = Cells(count, d, False, rng).double()
-    x, h = torch.randn(count, rows, dtype=torch.double), torch.randn(count, rows, d, dtype=torch.double)
-    state = cells.step(x.unsqueeze(2), h)
+    x, h = torch.randn(count, rows, dtype=torch.double), torch.randn(count, d, rows, dtype=torch.double)
+    state = cells.step(x.unsqueeze(1), h)
     output = cells.output(state)
     sigmoid = lambda v: 1 / (1 + np.exp(-v))
-    u, w, wg, wy, by = (p.detach().numpy() for p in [cells.u, cells.w_gates, cells.w_new, cells.w_y, cells.b_y])
+    u, w, w_new, w_y, b_y = (
+        p.detach().numpy() for p in [cells.u, cells.w_gates, cells.w_new, cells.w_y, cells.b_y]
+    )
     for p in range(count):
         for row in range(rows):
-            value, old = x[p, row].item(), h[p, row].numpy()
-            r = sigmoid(u[p, 0, :d] * value + old @ w[p, :, :d])
-            z = sigmoid(u[p, 0, d : 2 * d] * value + old @ w[p, :, d:])
-            g = np.tanh(u[p, 0, 2 * d :] * value + (r * old) @ wg[p])
+            value, old = x[p, row].item(), h[p, :, row].numpy()
+            r = sigmoid(u[p, :d, 0] * value + w[p, :d] @ old)
+            z = sigmoid(u[p, d : 2 * d, 0] * value + w[p, d:] @ old)
+            g = np.tanh(u[p, 2 * d :, 0] * value + w_new[p] @ (r * old))
             new = (1 - z) * old + z * g
-            np.testing.assert_allclose(state[p, row].detach().numpy(), new, rtol=1e-12)
-            np.testing.assert_allclose(output[p, row].item(), new @ wy[p, :, 0] + by[p, 0, 0], rtol=1e-12)
+            np.testing.assert_allclose(state[p, :, row].detach().numpy(), new, rtol=1e-12)
+            np.testing.assert_allclose(output[p, row].item(), w_y[p, 0] @ new + b_y[p, 0, 0], rtol=1e-12)
 
 
 def sharing(stream):
@@ -198,7 +200,7 @@ def born(stream):
     for name in ["user", "item"]:
         unborn = late.born[name] > 18
         assert unborn.any() and torch.equal(outputs[-1][name][unborn], snapshot(late.pretrained.model)[name][unborn])
-        assert not states[-1][name][:, unborn].any()
+        assert not states[-1][name][:, :, unborn].any()
         newborn = late.born[name] == 18
         fresh, _ = Gru.forward(generated.generator, past[-1:], None)
         torch.testing.assert_close(outputs[-1][name][newborn], fresh[0][name][newborn], rtol=0, atol=1e-6)
