@@ -107,19 +107,32 @@ class Protocol:
         return results
 
     def train(self, learner, first: int, last: int, period: int, epoch: int):
-        """One shuffled pass over the samples of periods first..=last; the last batch may be short."""
+        """One shuffled pass over the samples of periods first..=last."""
+        self.fit(learner, self.shuffled(first, last, [period, epoch]))
+
+    def fit(self, learner, order, label=None):
+        """One pass over the samples in the order given; the last batch may be short.
+
+        `label`, one per sample of `order`, stands in for the log's own.
+        """
+        label = self.label[order] if label is None else label
+        for batch, target in zip(order.split(self.args.batch), label.split(self.args.batch)):
+            learner.step(self.inputs(batch), target)
+
+    def shuffled(self, first: int, last: int, key: list[int]):
+        """The samples of periods first..=last in an order fixed by the seed and the key."""
         rows = self.samples(first, last)
-        rng = np.random.default_rng([self.seed, period, epoch])
-        order = torch.from_numpy(rows.start + rng.permutation(rows.stop - rows.start))
-        for batch in order.split(self.args.batch):
-            learner.step(self.inputs(batch), self.label[batch])
+        rng = np.random.default_rng([self.seed, *key])
+        return torch.from_numpy(rows.start + rng.permutation(rows.stop - rows.start))
 
     def score(self, learner, period: int) -> dict:
         rows = self.samples(period, period)
-        with torch.no_grad():
-            chunks = torch.arange(rows.start, rows.stop).split(8192)
-            logits = torch.cat([learner.model(*self.inputs(chunk)) for chunk in chunks])
+        logits = self.logits(learner, torch.arange(rows.start, rows.stop))
         return metrics.evaluate(self.log.user[self.log.event[rows]], self.log.label[rows], logits.numpy())
+
+    @torch.no_grad()
+    def logits(self, learner, order):
+        return torch.cat([learner.model(*self.inputs(chunk)) for chunk in order.split(8192)])
 
     def reference(self, method: str) -> dict:
         """Scores of a method that learns nothing but rates of the period before."""
