@@ -40,9 +40,11 @@ class EmbeddingMlp(nn.Module):
         parts = [functional.embedding(user, self.user), pooled, functional.embedding(item, items)]
         parts += [functional.embedding(context[:, f], table) for f, table in enumerate(self.context)]
         x = torch.cat([*parts, numerics], dim=1)
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1]):
-            x = torch.relu(functional.linear(x, weight, bias))
-        logit = functional.linear(x, self.weights[-1], self.biases[-1]).squeeze(1)
+        # Never a slice of a ParameterList: it makes new leaves of generated values, and their gradient is lost.
+        *hidden, (weight, bias) = zip(self.weights, self.biases)
+        for inner_weight, inner_bias in hidden:
+            x = torch.relu(functional.linear(x, inner_weight, inner_bias))
+        logit = functional.linear(x, weight, bias).squeeze(1)
         if self.item_bias is not None:
             logit = logit + functional.embedding(item, self.item_bias).squeeze(1)
         return logit

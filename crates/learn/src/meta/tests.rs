@@ -164,10 +164,10 @@ fn slopes_of_the_generator_equal_differences() {
                     generator.weights[part].values[at] = weight + by;
                     fixture.full(&generator, &start, copies)
                 };
-                let numeric = (moved(4e-3) - moved(-4e-3)) / 8e-3;
+                let numeric = (moved(1e-3) - moved(-1e-3)) / 2e-3;
                 moved(0.0);
                 let slope = f64::from(slopes[part][at]);
-                let tolerance = 3e-4 + 0.02 * numeric.abs();
+                let tolerance = 1e-3 + 0.02 * numeric.abs();
                 assert!(
                     (numeric - slope).abs() < tolerance,
                     "{config:?}, part {part}, weight {at}: {slope}, {numeric}"
@@ -215,10 +215,10 @@ fn slopes_of_a_mixture_equal_differences() {
                     weights[part][at] = weight + by;
                     whole(&weights)
                 };
-                let numeric = (moved(4e-3) - moved(-4e-3)) / 8e-3;
+                let numeric = (moved(1e-3) - moved(-1e-3)) / 2e-3;
                 moved(0.0);
                 let slope = f64::from(slopes[part][at]);
-                let tolerance = 3e-4 + 0.02 * numeric.abs();
+                let tolerance = 1e-3 + 0.02 * numeric.abs();
                 assert!((numeric - slope).abs() < tolerance, "{granularity:?}, part {part}, {at}: {slope}, {numeric}");
             }
         }
