@@ -41,13 +41,10 @@ fn weights_move_to_the_model_that_is_right() {
             let learned = run(options, 4);
             let accuracy = Loop::new(RowMode::Lazy, 1).accuracy(&learned, 5);
             assert!(accuracy > 0.9, "{constraint:?}, {granularity:?}: {accuracy}");
-            if granularity == Granularity::Coordinate {
-                // A coordinate alone says nothing: two of the old model's may agree with each other.
-                continue;
-            }
-            for weights in learned.memory.pieces().take_params("weights").unwrap().dense {
-                let (old, new) = (weights.values[0], weights.values[1]);
-                assert!(new > old, "{constraint:?}, {}: {old} for the old model, {new} for the new", weights.name);
+            // A tensor's weights alone say nothing: two of the old model's tensors may agree with each other.
+            if granularity == Granularity::Global {
+                let weights = learned.memory.pieces().take_params("weights").unwrap().dense.remove(0).values;
+                assert!(weights[1] > weights[0], "{constraint:?}: old model first, {weights:?}");
             }
         }
     }
