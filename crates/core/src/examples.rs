@@ -1,6 +1,8 @@
 //! Rows of a log as a model's inputs, in columns.
 
+use crate::feature::{FeatureKind, FeatureSet};
 use crate::time::Timestamp;
+use std::collections::HashMap;
 
 /// Where each example's ids lie in a shared array. Several examples may share one stretch: sampled negatives share
 /// their positive's history.
@@ -75,6 +77,20 @@ pub struct Examples {
 }
 
 impl Examples {
+    /// No examples, in the columns of these features.
+    pub fn empty(features: &FeatureSet) -> Examples {
+        let column = |kind: FeatureKind| match kind {
+            FeatureKind::Id(_) => Column::Id(Vec::new()),
+            FeatureKind::Bag(_) => Column::Bag { spans: Spans::default(), ids: Vec::new(), weights: None },
+            FeatureKind::Numeric => Column::Numeric(Vec::new()),
+        };
+        Examples {
+            keys: vec![Vec::new(); features.vocabularies.len()],
+            columns: features.features.iter().map(|feature| column(feature.kind)).collect(),
+            ..Examples::default()
+        }
+    }
+
     /// Number of examples.
     pub fn len(&self) -> usize {
         self.label.len()
@@ -101,7 +117,87 @@ impl Examples {
     }
 }
 
+impl Examples {
+    /// Appends the examples of `other` at `index`, in that order; both have the columns of `features`. Only keys and
+    /// ids of bags that these examples use are taken over, so that what is gathered from many periods stays as small
+    /// as what it holds. Stretches of ids that examples share stay shared.
+    pub fn append(&mut self, other: &Examples, index: &[u32], features: &FeatureSet) {
+        let ids = self.intern(other, index, features);
+        for ((mine, theirs), feature) in self.columns.iter_mut().zip(&other.columns).zip(&features.features) {
+            let renamed = match feature.kind {
+                FeatureKind::Id(vocab) | FeatureKind::Bag(vocab) => ids[vocab.0 as usize].as_slice(),
+                FeatureKind::Numeric => &[],
+            };
+            mine.append(&theirs.compact(index, renamed));
+        }
+        self.label.extend(pick(&other.label, index));
+        self.weight.extend(pick(&other.weight, index));
+        self.time.extend(pick(&other.time, index));
+        self.observable.extend(pick(&other.observable, index));
+        self.event.extend(pick(&other.event, index));
+        self.user.extend(pick(&other.user, index));
+        self.item.extend(pick(&other.item, index));
+    }
+
+    /// Takes over the keys that the examples of `other` at `index` use, in order of first use. Returns, per vocabulary,
+    /// what the ids of `other` are here; meaningless for those not in use.
+    fn intern(&mut self, other: &Examples, index: &[u32], features: &FeatureSet) -> Vec<Vec<u32>> {
+        let known = |keys: &Vec<u64>| keys.iter().zip(0u32..).map(|(&key, id)| (key, id)).collect();
+        let mut known: Vec<HashMap<u64, u32>> = self.keys.iter().map(known).collect();
+        let mut ids: Vec<Vec<u32>> = other.keys.iter().map(|keys| vec![0; keys.len()]).collect();
+        for &example in index {
+            for (feature, column) in features.features.iter().zip(&other.columns) {
+                let (FeatureKind::Id(vocab) | FeatureKind::Bag(vocab)) = feature.kind else { continue };
+                let vocab = vocab.0 as usize;
+                for &id in column.ids_of(example as usize) {
+                    let (key, mine) = (other.keys[vocab][id as usize], &mut self.keys[vocab]);
+                    ids[vocab][id as usize] = *known[vocab].entry(key).or_insert_with(|| {
+                        mine.push(key);
+                        u32::try_from(mine.len() - 1).expect("there are fewer than 2^32 keys")
+                    });
+                }
+            }
+        }
+        ids
+    }
+}
+
 impl Column {
+    /// The ids of one example; none of a number.
+    fn ids_of(&self, example: usize) -> &[u32] {
+        match self {
+            Column::Id(ids) => &ids[example..=example],
+            Column::Bag { spans, ids, .. } => &ids[spans.range(example)],
+            Column::Numeric(_) => &[],
+        }
+    }
+
+    /// The examples at `index` with what they use and nothing else; `renamed` says what each id becomes.
+    fn compact(&self, index: &[u32], renamed: &[u32]) -> Column {
+        let rename = |ids: &[u32]| ids.iter().map(|&id| renamed[id as usize]).collect::<Vec<_>>();
+        match self {
+            Column::Id(ids) => Column::Id(rename(&pick(ids, index))),
+            Column::Numeric(values) => Column::Numeric(pick(values, index)),
+            Column::Bag { spans, ids, weights } => {
+                let (mut moved, mut places) = (HashMap::new(), Spans::default());
+                let (mut kept, mut kept_weights) = (Vec::new(), weights.as_ref().map(|_| Vec::new()));
+                for &example in index {
+                    let range = spans.range(example as usize);
+                    let start = *moved.entry((range.start, range.end)).or_insert_with(|| {
+                        let start = kept.len() as u32;
+                        kept.extend(rename(&ids[range.clone()]));
+                        if let (Some(kept), Some(weights)) = (&mut kept_weights, weights) {
+                            kept.extend_from_slice(&weights[range.clone()]);
+                        }
+                        start
+                    });
+                    places.push(start, range.len() as u32);
+                }
+                Column::Bag { spans: places, ids: kept, weights: kept_weights }
+            }
+        }
+    }
+
     fn select(&self, index: &[u32]) -> Column {
         match self {
             Column::Id(ids) => Column::Id(pick(ids, index)),
@@ -198,6 +294,80 @@ mod tests {
         let mut left = bag(&[0, 0], &[2, 2], &[5, 6], None);
         left.append(&bag(&[0], &[1], &[7], Some(&[0.5])));
         assert_eq!(left, bag(&[0, 0, 2], &[2, 2, 1], &[5, 6, 7], Some(&[1.0, 1.0, 0.5])));
+    }
+
+    /// Two users and three items; both examples share a history of the first two items.
+    fn features() -> FeatureSet {
+        let schema = r#"
+            name = "x"
+            field = [
+              { name = "u", kind = "id", role = "user" },
+              { name = "i", kind = "id", role = "item" },
+              { name = "p", kind = "numeric" },
+              { name = "t", kind = "timestamp", unit = "s" },
+              { name = "y", kind = "label" },
+            ]"#;
+        FeatureSet::of(&crate::Schema::parse(schema).unwrap(), true)
+    }
+
+    fn examples(items: [u64; 3]) -> Examples {
+        Examples {
+            keys: vec![vec![1, 2], items.to_vec()],
+            columns: vec![
+                Column::Id(vec![1, 0, 0]),
+                Column::Id(vec![2, 1, 0]),
+                Column::Numeric(vec![0.5, 1.5, 2.5]),
+                bag(&[0, 0, 1], &[2, 2, 1], &[0, 1], Some(&[1.0, 0.5])),
+            ],
+            label: vec![1.0, 0.0, 1.0],
+            weight: vec![1.0, 2.0, 3.0],
+            time: [7, 8, 9].map(Timestamp).to_vec(),
+            observable: [8, 9, 10].map(Timestamp).to_vec(),
+            event: vec![70, 80, 90],
+            user: vec![2, 1, 1],
+            item: vec![items[2], items[1], items[0]],
+        }
+    }
+
+    /// Per example the keys of all its ids, its number, and the weights of its bag.
+    fn spelled_out(examples: &Examples, example: usize) -> (Vec<u64>, Vec<f32>) {
+        let (mut keys, mut numbers) = (Vec::new(), Vec::new());
+        for (column, vocab) in examples.columns.iter().zip([0, 1, 9, 1]) {
+            keys.extend(column.ids_of(example).iter().map(|&id| examples.keys[vocab][id as usize]));
+            match column {
+                Column::Numeric(values) => numbers.push(values[example]),
+                Column::Bag { spans, weights: Some(weights), .. } => numbers.extend(&weights[spans.range(example)]),
+                _ => {}
+            }
+        }
+        (keys, numbers)
+    }
+
+    #[test]
+    fn appended_examples_say_the_same_in_other_ids() {
+        let (one, two) = (examples([50, 60, 70]), examples([70, 80, 50]));
+        let mut all = Examples::empty(&features());
+        all.append(&one, &[2, 0], &features());
+        all.append(&two, &[1, 1], &features());
+        let expected = [(&one, 2), (&one, 0), (&two, 1), (&two, 1)];
+        for (at, (from, example)) in expected.into_iter().enumerate() {
+            assert_eq!(spelled_out(&all, at), spelled_out(from, example), "example {at}");
+            assert_eq!((all.event[at], all.item[at]), (from.event[example], from.item[example]));
+            assert_eq!((all.label[at], all.weight[at]), (from.label[example], from.weight[example]));
+            assert_eq!((all.time[at], all.observable[at]), (from.time[example], from.observable[example]));
+            assert_eq!(all.user[at], from.user[example]);
+        }
+        assert_eq!(all.keys, [vec![1, 2], vec![50, 60, 70, 80]], "in order of first use");
+    }
+
+    #[test]
+    fn nothing_that_is_not_used_is_taken_over_and_shared_histories_stay_shared() {
+        let mut all = Examples::empty(&features());
+        all.append(&examples([50, 60, 70]), &[1], &features());
+        assert_eq!(all.keys, [vec![1], vec![60, 50]]);
+        all.append(&examples([50, 60, 70]), &[0, 1], &features());
+        let Column::Bag { spans, ids, .. } = &all.columns[3] else { panic!("a bag") };
+        assert_eq!((&spans.start, ids.len()), (&vec![0, 2, 2], 4));
     }
 
     #[test]

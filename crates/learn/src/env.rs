@@ -20,6 +20,8 @@ pub struct Env<'a> {
     pub pretrained: &'a Learned,
     /// A model that has learned nothing.
     pub blank: &'a (dyn Fn() -> Result<Learned, LearnError> + Sync),
+    /// All examples of pre-training, read again when asked for: more than an archive keeps at hand.
+    pub pretraining: &'a (dyn Fn() -> Result<SeenPeriod, LearnError> + Sync),
     /// Periods that were seen before.
     pub archive: &'a dyn Archive,
     /// Threads.

@@ -3,6 +3,7 @@
 //! A strategy is a function `(Learned, SeenPeriod, Env) -> Learned`. Nothing here touches disk, clock, network or a
 //! global: what a step needs is in its arguments, so that resume, replay and comparison are just calls.
 
+mod distillation;
 mod env;
 mod error;
 mod generated;
@@ -11,6 +12,8 @@ mod memory;
 mod meta;
 mod pass;
 pub mod reference;
+mod reservoir;
+mod scoring;
 pub mod strategy;
 mod trainer;
 

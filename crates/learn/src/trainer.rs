@@ -99,17 +99,41 @@ pub(crate) fn fit(
     period: u32,
     env: &Env<'_>,
 ) -> Result<(Learned, Trained), LearnError> {
-    let data = admit_and_encode(&mut learned, periods)?;
+    admit(&mut learned, periods);
+    let data = encode(&learned.servable, periods)?;
+    fit_encoded(learned, &data, Order::Shuffled, epochs, period, env)
+}
+
+/// In which order the examples of an epoch are met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// In a random one, another in each epoch.
+    Shuffled,
+    /// As they are.
+    AsGiven,
+}
+
+/// Trains `learned` on `data`, encoded by it after it has [admitted](admit) all ids that it shall have rows for.
+pub(crate) fn fit_encoded(
+    mut learned: Learned,
+    data: &Encoded,
+    ordered: Order,
+    epochs: u32,
+    period: u32,
+    env: &Env<'_>,
+) -> Result<(Learned, Trained), LearnError> {
     let mut order: Vec<u32> = (0..data.len() as u32).collect();
     let mut trainer = Trainer::new(env.training);
     let mut trained = Trained::default();
     let all_steps = u64::from(epochs) * data.len().div_ceil(env.training.batch_size) as u64;
     for epoch in 0..epochs {
-        order.sort_unstable();
-        Stream::new(&[env.seed, hash_text("order"), u64::from(period), u64::from(epoch)]).shuffle(&mut order);
+        if ordered == Order::Shuffled {
+            order.sort_unstable();
+            Stream::new(&[env.seed, hash_text("order"), u64::from(period), u64::from(epoch)]).shuffle(&mut order);
+        }
         let mut sum = WeightedMean::default();
         for batch in order.chunks(env.training.batch_size) {
-            let (loss, weight) = trainer.step(&mut learned, &data, batch, env.workers);
+            let (loss, weight) = trainer.step(&mut learned, data, batch, env.workers);
             if !loss.is_finite() {
                 return Err(LearnError::NotFinite { period, epoch, step: learned.step, loss });
             }
@@ -127,8 +151,8 @@ pub(crate) fn fit(
     Ok((learned, trained))
 }
 
-/// Lets the encoder learn the ids of the periods that it has not observed yet, gives them rows, and encodes all.
-fn admit_and_encode(learned: &mut Learned, periods: &[&SeenPeriod]) -> Result<Encoded, LearnError> {
+/// Lets the encoder learn the ids of the periods that it has not observed yet, and gives them rows.
+pub(crate) fn admit(learned: &mut Learned, periods: &[&SeenPeriod]) {
     let servable = &mut learned.servable;
     let parts = |period: &&SeenPeriod| period.parts().to_vec();
     let known = servable.encoder.observed();
@@ -139,13 +163,20 @@ fn admit_and_encode(learned: &mut Learned, periods: &[&SeenPeriod]) -> Result<En
         servable.encoder.set_observed(known.map_or(last, |known| known.max(last)));
     }
     servable.params.grow(servable.backbone.spec(), &admitted);
-    encode(servable, periods)
 }
 
 /// The examples of seen periods in rows of the model's tables.
 pub(crate) fn encode(servable: &Servable, periods: &[&SeenPeriod]) -> Result<Encoded, LearnError> {
+    encode_parts(servable, periods.iter().flat_map(|period| period.parts()).map(|part| &**part))
+}
+
+/// Examples in rows of the model's tables, in order of parts.
+pub(crate) fn encode_parts<'a>(
+    servable: &Servable,
+    parts: impl IntoIterator<Item = &'a Examples>,
+) -> Result<Encoded, LearnError> {
     let mut data = Encoded::default();
-    for part in periods.iter().flat_map(|period| period.parts()) {
+    for part in parts {
         let columns = servable.encoder.encode(part)?;
         data.append(&Encoded { columns, label: part.label.clone(), weight: part.weight.clone() });
     }

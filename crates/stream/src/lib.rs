@@ -58,5 +58,6 @@ pub use facts::PeriodFacts;
 pub use history_state::HistoryState;
 pub use key::MISSING;
 pub use period::{AwaitingPeriod, FreshPeriod, Inputs, Outcome, Receipt, Scorer, Scoring, SeenPeriod, Timeline};
+pub use period_file::{examples_from_bytes, examples_to_bytes};
 pub use prepared::{Cache, Prepared, Progress, Source, prepare, prepare_batches};
 pub use slices::{Slice, Slices};

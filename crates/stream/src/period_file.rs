@@ -60,6 +60,18 @@ pub(crate) fn read(what: &str, bytes: &[u8]) -> Result<(Examples, Vec<bool>, Dig
     Ok((examples, sampled.into_iter().map(|sampled| sampled != 0).collect(), checksum))
 }
 
+/// Examples as bytes, in the form of a prepared period.
+pub fn examples_to_bytes(examples: &Examples) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(&mut bytes, examples, &vec![false; examples.len()]).expect("writing to memory does not fail");
+    bytes
+}
+
+/// Reads what [`examples_to_bytes`] wrote, checksum and shape included; errors call it `what`.
+pub fn examples_from_bytes(what: &str, bytes: &[u8]) -> Result<Examples> {
+    Ok(read(what, bytes)?.0)
+}
+
 fn write_column(writer: &mut Writer<impl Write>, column: &Column) -> io::Result<()> {
     match column {
         Column::Id(ids) => {
@@ -160,6 +172,7 @@ mod tests {
         assert_eq!(written, bytes.len() as u64);
         assert_eq!(checksum, Digest::of_bytes(&bytes[..bytes.len() - 32]));
         assert_eq!(read("test", &bytes).unwrap(), (examples(), vec![false, true], checksum));
+        assert_eq!(examples_from_bytes("test", &examples_to_bytes(&examples())).unwrap(), examples());
     }
 
     #[test]

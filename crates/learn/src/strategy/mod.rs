@@ -6,13 +6,17 @@ pub mod asmg_gru;
 pub mod asmg_linear;
 mod batch;
 mod frozen;
+mod incctr;
 mod incremental;
 mod retrain;
+pub mod spmf;
 
 pub use asmg_gru::AsmgGru;
 pub use asmg_linear::AsmgLinear;
 pub use batch::{Batch, BatchInit};
+pub use incctr::IncCtr;
 pub use retrain::Retrain;
+pub use spmf::{Sampling, Spmf};
 
 use crate::{Env, LearnError, Learned, Memory, Pieces, Trained};
 use perennial_model::ModelSpec;
@@ -39,6 +43,11 @@ pub enum StrategyConfig {
     AsmgGru(AsmgGru),
     /// Weighted sums of the last versions' parameters (ASMG-Linear).
     AsmgLinear(AsmgLinear),
+    /// Warm start, with distillation from the previous version (IncCTR).
+    #[serde(rename = "incctr")]
+    IncCtr(IncCtr),
+    /// Warm start, with replay from a reservoir (SPMF).
+    Spmf(Spmf),
 }
 
 /// The strategies that have options.
@@ -49,6 +58,9 @@ enum WithOptions {
     Retrain(Retrain),
     AsmgGru(AsmgGru),
     AsmgLinear(AsmgLinear),
+    #[serde(rename = "incctr")]
+    IncCtr(IncCtr),
+    Spmf(Spmf),
 }
 
 impl<'de> Deserialize<'de> for StrategyConfig {
@@ -56,6 +68,9 @@ impl<'de> Deserialize<'de> for StrategyConfig {
         deserializer.deserialize_any(NameOrTable)
     }
 }
+
+/// All strategies, as they are written.
+const NAMES: [&str; 8] = ["frozen", "incremental", "batch", "retrain", "asmg_gru", "asmg_linear", "incctr", "spmf"];
 
 struct NameOrTable;
 
@@ -73,10 +88,10 @@ impl<'de> Visitor<'de> for NameOrTable {
             "retrain" => Ok(StrategyConfig::Retrain(Retrain::default())),
             "asmg_gru" => Ok(StrategyConfig::AsmgGru(AsmgGru::default())),
             "asmg_linear" => Ok(StrategyConfig::AsmgLinear(AsmgLinear::default())),
+            "incctr" => Ok(StrategyConfig::IncCtr(IncCtr::default())),
+            "spmf" => Ok(StrategyConfig::Spmf(Spmf::default())),
             "batch" => Err(E::custom("the strategy \"batch\" needs a window: { batch = { window = 3 } }")),
-            _ => {
-                Err(E::unknown_variant(name, &["frozen", "incremental", "batch", "retrain", "asmg_gru", "asmg_linear"]))
-            }
+            _ => Err(E::unknown_variant(name, &NAMES)),
         }
     }
 
@@ -86,6 +101,8 @@ impl<'de> Visitor<'de> for NameOrTable {
             WithOptions::Retrain(retrain) => StrategyConfig::Retrain(retrain),
             WithOptions::AsmgGru(asmg) => StrategyConfig::AsmgGru(asmg),
             WithOptions::AsmgLinear(asmg) => StrategyConfig::AsmgLinear(asmg),
+            WithOptions::IncCtr(incctr) => StrategyConfig::IncCtr(incctr),
+            WithOptions::Spmf(spmf) => StrategyConfig::Spmf(spmf),
         })
     }
 }
@@ -100,6 +117,8 @@ impl StrategyConfig {
             StrategyConfig::Retrain(retrain) => retrain.update(seen, env),
             StrategyConfig::AsmgGru(asmg) => asmg.update(learned, seen, env),
             StrategyConfig::AsmgLinear(asmg) => asmg.update(learned, seen, env),
+            StrategyConfig::IncCtr(incctr) => incctr.update(learned, seen, env),
+            StrategyConfig::Spmf(spmf) => spmf.update(learned, seen, env),
         }
     }
 
@@ -111,6 +130,8 @@ impl StrategyConfig {
             StrategyConfig::Retrain(retrain) => retrain.check(),
             StrategyConfig::AsmgGru(asmg) => asmg.check(),
             StrategyConfig::AsmgLinear(asmg) => asmg.check(),
+            StrategyConfig::IncCtr(incctr) => incctr.check(),
+            StrategyConfig::Spmf(spmf) => spmf.check(),
         }
     }
 
@@ -118,6 +139,7 @@ impl StrategyConfig {
     pub fn reach(&self) -> usize {
         match self {
             StrategyConfig::Frozen | StrategyConfig::Incremental | StrategyConfig::AsmgLinear(_) => 0,
+            StrategyConfig::IncCtr(_) | StrategyConfig::Spmf(_) => 0,
             StrategyConfig::Batch(batch) => batch.window as usize - 1,
             StrategyConfig::Retrain(_) => usize::MAX,
             StrategyConfig::AsmgGru(asmg) => asmg.reach(),
@@ -130,8 +152,10 @@ impl StrategyConfig {
             _ if pieces.is_empty() => Ok(Memory::Nothing),
             StrategyConfig::AsmgGru(asmg) => Ok(Memory::AsmgGru(Box::new(asmg.restore(pieces, spec)?))),
             StrategyConfig::AsmgLinear(asmg) => Ok(Memory::AsmgLinear(Box::new(asmg.restore(pieces, spec)?))),
+            StrategyConfig::Spmf(spmf) => Ok(Memory::Spmf(Box::new(spmf.restore(pieces)?))),
             StrategyConfig::Frozen
             | StrategyConfig::Incremental
+            | StrategyConfig::IncCtr(_)
             | StrategyConfig::Batch(_)
             | StrategyConfig::Retrain(_) => Ok(Memory::Nothing),
         }
@@ -146,6 +170,8 @@ impl StrategyConfig {
             StrategyConfig::Retrain(retrain) => retrain.describe(),
             StrategyConfig::AsmgGru(asmg) => asmg.describe(),
             StrategyConfig::AsmgLinear(asmg) => asmg.describe(),
+            StrategyConfig::IncCtr(incctr) => incctr.describe(),
+            StrategyConfig::Spmf(spmf) => spmf.describe(),
         }
     }
 }

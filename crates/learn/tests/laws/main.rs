@@ -4,5 +4,7 @@
 
 mod asmg_gru;
 mod asmg_linear;
+mod incctr;
+mod spmf;
 mod strategies;
 mod world;

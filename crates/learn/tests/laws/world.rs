@@ -108,6 +108,7 @@ impl Loop {
             seed: self.seed,
             pretrained,
             blank: &|| Ok(self.blank()),
+            pretraining: &|| Ok(period(0)),
             archive: &World,
             workers: &self.workers,
             progress: &|_, _| true,

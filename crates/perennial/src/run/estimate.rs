@@ -5,6 +5,7 @@ use crate::experiment::{Experiment, KeepVersions};
 use anyhow::Result;
 use perennial_core::{Encoded, Examples, FeatureSet};
 use perennial_data::log::Log;
+use perennial_learn::strategy::{Sampling, Spmf};
 use perennial_learn::{Learned, StrategyConfig, Trainer};
 use perennial_model::{Encoder, Servable};
 use perennial_nn::Workers;
@@ -15,7 +16,8 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Instant;
 
-/// An estimate. Examples are exact where labels are not late; disk and memory are within a third of what logs of
+/// An estimate. Examples are exact where labels are not late, none are
+/// replayed from a reservoir and no generator is trained; disk and memory are within a third of what logs of
 /// 100 thousand to 500 thousand rows took on one and two workers (SPEED.md); time is right in its order of magnitude.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimate {
@@ -132,10 +134,23 @@ impl Plan<'_> {
             StrategyConfig::Retrain(retrain) => retrain.epochs.unwrap_or(training.pretrain_epochs),
             StrategyConfig::Incremental
             | StrategyConfig::Batch(_)
+            | StrategyConfig::IncCtr(_)
+            | StrategyConfig::Spmf(_)
             | StrategyConfig::AsmgGru(_)
             | StrategyConfig::AsmgLinear(_) => training.epochs,
         };
-        u64::from(passes) * self.updates().map(|period| window(&self.examples, strategy, period)).sum::<u64>()
+        let examples = |period| window(&self.examples, strategy, period) + self.replayed(strategy, period);
+        u64::from(passes) * self.updates().map(examples).sum::<u64>()
+    }
+
+    /// Examples from a reservoir, at most.
+    fn replayed(&self, strategy: &StrategyConfig, period: usize) -> u64 {
+        match strategy {
+            StrategyConfig::Spmf(Spmf { sampling: Sampling::ReplayAndAll, ratio, .. }) => {
+                (ratio * self.examples[period] as f64) as u64
+            }
+            _ => 0,
+        }
     }
 
     fn memory(&self, probe: &Probe) -> u64 {

@@ -211,11 +211,19 @@ impl Update<'_> {
             shared.options.watch.tell(Event::Training { method, seed, period, step, of });
             !shared.stop()
         };
+        let examples = || {
+            let examples = pretraining(shared);
+            examples.map_err(|error| LearnError::Archive {
+                period: shared.periods.start - 1,
+                problem: format!("{error:#}"),
+            })
+        };
         work(&Env {
             training: &shared.experiment.training,
             seed,
             pretrained,
             blank: &|| shared.blank(seed),
+            pretraining: &examples,
             archive,
             workers,
             progress: &progress,
