@@ -1,6 +1,6 @@
 //! Identities of SPMF.
 
-use crate::world::{FLIP, Loop, examples, likes, period, seen};
+use crate::world::{FLIP, Loop, period};
 use perennial_core::{Encoded, Examples};
 use perennial_learn::strategy::{Sampling, Spmf};
 use perennial_learn::{Learned, StrategyConfig, Trainer};
@@ -71,21 +71,18 @@ fn reservoirs_keep_their_size_and_their_class() {
     }
 }
 
-/// A reservoir as large as pre-training, replayed whole: half of what is trained on after the flip is from before.
+/// Tastes flip. A reservoir as large as pre-training, replayed whole and shuffled in, holds on to what was true before.
 #[test]
 fn what_is_replayed_is_remembered() {
-    let mut world = Loop::new(RowMode::Lazy, 1);
-    world.training.epochs = 30;
+    let world = Loop::new(RowMode::Lazy, 1);
     let error = |strategy: &StrategyConfig| {
-        // Users and items of the first period are met again only in the reservoir.
         let pretrained = world.pretrain();
-        let strangers = seen(1, examples(1, 500, |user, item| !likes(0, user, item)));
-        let learned = world.update(strategy, &pretrained, pretrained.clone(), &strangers);
+        let learned = world.update(strategy, &pretrained, pretrained.clone(), &period(FLIP));
         1.0 - world.accuracy(&learned, FLIP - 1)
     };
-    let all = Spmf { fraction: 1.0, ratio: 1.0, ..Spmf::default() };
+    let all = Spmf { fraction: 1.0, ratio: 1.0, shuffle: true, ..Spmf::default() };
     let (replayed, forgotten) = (error(&spmf(all)), error(&StrategyConfig::Incremental));
-    assert!(replayed < forgotten && replayed < 0.02, "{replayed} {forgotten}");
+    assert!(replayed + 0.1 < forgotten, "{replayed} with the reservoir, {forgotten} without");
 }
 
 #[test]
