@@ -22,6 +22,6 @@ pub use error::LearnError;
 pub use generated::{generated_pieces, restore_generated};
 pub use learned::Learned;
 pub use memory::{Memory, Piece, Pieces};
-pub use meta::{Granularity, StepLoss};
+pub use meta::{Granularity, Sequence, StepLoss, Unrolled};
 pub use strategy::StrategyConfig;
 pub use trainer::{Trained, Trainer, TrainingConfig, pretrain};

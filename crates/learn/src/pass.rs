@@ -10,12 +10,13 @@ use perennial_nn::{Tape, Workers};
 use perennial_table::{Selection, Shard as Rows, Table, Touches};
 
 /// The shards of a batch; buffers are reused from batch to batch.
+#[derive(Debug)]
 pub(crate) struct Pass {
     shards: Vec<Shard>,
 }
 
 /// One part of a batch.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shard {
     tape: Tape<f32>,
     view: ViewBuffers,

@@ -1,6 +1,6 @@
 //! What a backbone may ask of its parameters.
 
-use crate::{DenseId, TableId, Values};
+use crate::{DenseId, Params, TableId, Values};
 use perennial_core::Column;
 use perennial_nn::{Real, Tape, Var};
 use perennial_table::{Place, Pool, Touches};
@@ -34,6 +34,11 @@ pub trait ParamView<T: Real> {
     fn embed(&mut self, tape: &mut Tape<T>, lookups: &[Lookup]) -> Var;
 }
 
+/// Copies all dense tensors to the tape, where [`PlainView::scoring`] finds them by [`DenseId`].
+pub(crate) fn place_dense(params: &Params, tape: &mut Tape<f32>) -> Vec<Var> {
+    params.dense.iter().map(|dense| tape.constant_of(dense.rows, dense.cols, &dense.values)).collect()
+}
+
 /// Values as they are, over the examples `index` of `columns`. Gradients end here: what the values were made of, if
 /// anything, is the caller's business.
 pub struct PlainView<'a, V> {
@@ -41,7 +46,15 @@ pub struct PlainView<'a, V> {
     columns: &'a [Column],
     index: &'a [u32],
     buffers: &'a mut ViewBuffers,
-    training: bool,
+    purpose: Purpose<'a>,
+}
+
+/// What a pass is for.
+enum Purpose<'a> {
+    /// Leaves want gradients; rows touched are recorded.
+    Training,
+    /// Neither; dense tensors are taken from here, by [`DenseId`], where they are already on the tape.
+    Scoring(&'a [Var]),
 }
 
 /// Where gradients of rows are to be found after the backward pass.
@@ -82,18 +95,20 @@ impl<'a, V: Values> PlainView<'a, V> {
         buffers: &'a mut ViewBuffers,
     ) -> PlainView<'a, V> {
         buffers.clear();
-        PlainView { values, columns, index, buffers, training: true }
+        PlainView { values, columns, index, buffers, purpose: Purpose::Training }
     }
 
-    /// A view for scoring only.
+    /// A view for scoring only. `placed` are the dense tensors, by [`DenseId`], that the tape already holds; see
+    /// [`place_dense`]. The others are copied to the tape when they are asked for.
     pub fn scoring(
         values: &'a V,
         columns: &'a [Column],
         index: &'a [u32],
         buffers: &'a mut ViewBuffers,
+        placed: &'a [Var],
     ) -> PlainView<'a, V> {
         buffers.clear();
-        PlainView { values, columns, index, buffers, training: false }
+        PlainView { values, columns, index, buffers, purpose: Purpose::Scoring(placed) }
     }
 
     fn width(&self, lookup: &Lookup) -> usize {
@@ -103,11 +118,8 @@ impl<'a, V: Values> PlainView<'a, V> {
         }
     }
 
-    fn leaf(&self, tape: &mut Tape<f32>, rows: usize, cols: usize, fill: impl FnOnce(&mut [f32])) -> Var {
-        match self.training {
-            true => tape.leaf(rows, cols, fill),
-            false => tape.constant(rows, cols, fill),
-        }
+    fn is_training(&self) -> bool {
+        matches!(self.purpose, Purpose::Training)
     }
 
     /// Fills the blocks of an embedded input, whose first lookup of rows records its touches in `touches[0]`.
@@ -117,7 +129,7 @@ impl<'a, V: Values> PlainView<'a, V> {
             match *lookup {
                 Lookup::Number { feature } => self.fill_number(feature, out, stride, offset),
                 Lookup::Rows { table, feature, pool } => {
-                    let record = if self.training { touches.next() } else { None };
+                    let record = if self.is_training() { touches.next() } else { None };
                     let column = &self.columns[feature];
                     self.values.gather(table, column, self.index, pool, out, Place { stride, offset }, record);
                 }
@@ -150,9 +162,16 @@ impl<'a, V: Values> PlainView<'a, V> {
 impl<V: Values> ParamView<f32> for PlainView<'_, V> {
     fn dense(&mut self, tape: &mut Tape<f32>, id: DenseId) -> Var {
         let ([rows, cols], values) = self.values.dense(id);
-        let var = self.leaf(tape, rows, cols, |out| out.copy_from_slice(values));
-        self.buffers.dense.push((id, var));
-        var
+        match self.purpose {
+            Purpose::Scoring(placed) => {
+                placed.get(id.0).copied().unwrap_or_else(|| tape.constant_of(rows, cols, values))
+            }
+            Purpose::Training => {
+                let var = tape.leaf_of(rows, cols, values);
+                self.buffers.dense.push((id, var));
+                var
+            }
+        }
     }
 
     fn embed(&mut self, tape: &mut Tape<f32>, lookups: &[Lookup]) -> Var {
@@ -163,9 +182,11 @@ impl<V: Values> ParamView<f32> for PlainView<'_, V> {
         if touches.len() < first + lookups.len() {
             touches.resize_with(first + lookups.len(), Touches::default);
         }
-        let var = self.leaf(tape, self.index.len(), stride, |out| {
-            self.fill(lookups, &mut touches[first..], out, stride);
-        });
+        let fill = |out: &mut [f32]| self.fill(lookups, &mut touches[first..], out, stride);
+        let var = match self.is_training() {
+            true => tape.leaf(self.index.len(), stride, fill),
+            false => tape.constant(self.index.len(), stride, fill),
+        };
         self.buffers.touches = touches;
         self.record_uses(lookups, var, stride);
         var

@@ -33,5 +33,5 @@ mod workers;
 pub use gradient_check::{WorstCoordinate, check_gradient};
 pub use kernel::{Act, kernel_set};
 pub use real::Real;
-pub use tape::{Tape, Var};
+pub use tape::{Mark, Tape, Var};
 pub use workers::Workers;

@@ -9,27 +9,29 @@ use perennial_nn::Workers;
 use perennial_table::{Selected, Selection};
 
 /// The sequence that is read and where it starts: constants of the training.
-#[derive(Clone, Copy)]
-pub(crate) struct Sequence<'a> {
-    pub(crate) readings: &'a [Reading<'a>],
+#[derive(Debug, Clone, Copy)]
+pub struct Sequence<'a> {
+    /// The models, oldest first.
+    pub readings: &'a [Reading<'a>],
     /// The state before the first step, one per part. No gradient reaches it.
-    pub(crate) start: &'a [States],
+    pub start: &'a [States],
     /// Whether rows that a period did not read keep its model's values.
-    pub(crate) copies: bool,
+    pub copies: bool,
 }
 
 /// Buffers of a pass, reused from batch to batch.
-pub(crate) struct Unrolled {
+#[derive(Debug)]
+pub struct Unrolled {
     pass: Pass,
     selections: Vec<Selection>,
     chunks: Vec<Chunk>,
     steps: Vec<StepBuffers>,
-    /// Gradients by the generator's weights.
-    pub(crate) gradients: Vec<Vec<f32>>,
+    /// Gradients by the generator's weights, as [`Generator::weights`] lie.
+    pub gradients: Vec<Vec<f32>>,
 }
 
 /// Generated values of one step, and the gradients by them.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct StepBuffers {
     dense: Vec<Vec<f32>>,
     rows: Vec<Vec<f32>>,
@@ -37,7 +39,7 @@ struct StepBuffers {
 }
 
 /// Some rows of a part over the whole sequence.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Chunk {
     part: usize,
     /// Number of the table, for a part that is one.
@@ -56,7 +58,7 @@ struct Chunk {
     scratch: Vec<f32>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct ChunkStep {
     x: Vec<f32>,
     y: Vec<f32>,
@@ -70,7 +72,8 @@ struct ChunkStep {
 const CHUNK: usize = 4096;
 
 impl Unrolled {
-    pub(crate) fn new(shards: usize, tables: usize) -> Unrolled {
+    /// Buffers for a model of so many tables, whose batches are computed in `shards` parts.
+    pub fn new(shards: usize, tables: usize) -> Unrolled {
         Unrolled {
             pass: Pass::new(shards),
             selections: vec![Selection::default(); tables],
@@ -82,8 +85,11 @@ impl Unrolled {
 
     /// The loss `sum_j share_j * mean BCE(model generated in step j, batch_j)`; [`Unrolled::gradients`] then holds its
     /// gradients by the generator's weights.
+    ///
+    /// There is one of `sets`, `batches` and `shares` for each step of the sequence; a step without a set does not
+    /// count. Cost: the rows that the batches read, times the steps up to the one that reads them.
     #[expect(clippy::too_many_arguments, reason = "a generator, a backbone, a sequence and its data")]
-    pub(crate) fn differentiate(
+    pub fn differentiate(
         &mut self,
         generator: &Generator,
         backbone: &Backbone,

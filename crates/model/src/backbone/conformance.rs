@@ -93,7 +93,7 @@ fn fixture(config: &BackboneConfig, rows: usize) -> Fixture {
 
 fn logits(fixture: &Fixture, index: &[u32]) -> Vec<f32> {
     let (mut tape, mut buffers) = (Tape::new(), ViewBuffers::default());
-    let mut view = PlainView::scoring(&fixture.params, &fixture.columns, index, &mut buffers);
+    let mut view = PlainView::scoring(&fixture.params, &fixture.columns, index, &mut buffers, &[]);
     let out = fixture.backbone.forward(&mut view, &mut tape);
     tape.value(out).to_vec()
 }
@@ -284,6 +284,25 @@ fn unseen_ids_are_scored_without_changing_anything() {
         let admitted = updated.encoder.observe(&[&data]);
         updated.params.grow(updated.backbone.spec(), &admitted);
         assert_eq!(updated.score(&data.keys, &data.columns, data.len(), &workers).unwrap(), scored, "{name}");
+    }
+}
+
+/// Request after request over one tape, known ids and unseen ones in turn.
+#[test]
+fn a_scorer_keeps_nothing_of_earlier_requests() {
+    for (name, config) in registered() {
+        let fixture = fixture(&config, 9);
+        let servable = crate::Servable { encoder: fixture.encoder, backbone: fixture.backbone, params: fixture.params };
+        let mut unseen = fixture.data.clone();
+        unseen.keys[1] = (920..926).collect();
+        let workers = perennial_nn::Workers::new(1);
+        let mut scorer = servable.serving().scorer();
+        for request in [&fixture.data, &unseen, &fixture.data] {
+            let scored = scorer.score(&request.keys, &request.columns, request.len()).unwrap();
+            let expected = servable.score(&request.keys, &request.columns, request.len(), &workers).unwrap();
+            assert_eq!(scored, expected, "{name}");
+        }
+        assert!(scorer.score(&unseen.keys, &unseen.columns, 0).unwrap().is_empty(), "{name}: no examples");
     }
 }
 
