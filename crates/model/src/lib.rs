@@ -24,4 +24,4 @@ pub use params::{Dense, Params};
 pub use servable::{Generated, Servable, Serving};
 pub use spec::{DenseId, DenseInit, DenseSpec, EmbeddingInit, ModelSpec, TableId, TableSpec};
 pub use values::{BatchValues, Values};
-pub use view::{Lookup, ParamView, PlainView, Use, ViewBuffers};
+pub use view::{Lookup, ParamView, PlainView, Tap, Use, ViewBuffers};

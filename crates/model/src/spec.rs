@@ -57,9 +57,29 @@ pub enum DenseInit {
         /// The limit.
         limit: f32,
     },
+    /// Normal with mean zero.
+    Normal {
+        /// Standard deviation.
+        std: f32,
+    },
 }
 
 impl DenseInit {
+    /// Glorot and Bengio, AISTATS 2010, in its normal form: variance 2 / (fan_in + fan_out).
+    pub fn xavier_normal(fan_in: usize, fan_out: usize) -> DenseInit {
+        DenseInit::Normal { std: (2.0 / (fan_in + fan_out) as f64).sqrt() as f32 }
+    }
+
+    /// What `init` gives to rows, for a dense tensor of the shape of such rows.
+    pub fn of(init: EmbeddingInit, [_, cols]: [usize; 2]) -> DenseInit {
+        match init {
+            EmbeddingInit::Zero => DenseInit::Zero,
+            EmbeddingInit::Uniform { limit } => DenseInit::Uniform { limit: limit as f32 },
+            EmbeddingInit::Normal { std } => DenseInit::Normal { std: std as f32 },
+            EmbeddingInit::GlorotUniform { rows } => DenseInit::glorot_uniform(rows as usize, cols),
+        }
+    }
+
     /// Glorot and Bengio, AISTATS 2010: uniform within sqrt(6 / (fan_in + fan_out)).
     pub fn glorot_uniform(fan_in: usize, fan_out: usize) -> DenseInit {
         DenseInit::Uniform { limit: (6.0 / (fan_in + fan_out) as f64).sqrt() as f32 }
@@ -67,12 +87,11 @@ impl DenseInit {
 
     /// `len` initial values of the tensor called `name`.
     pub fn values(self, seed: u64, name: &str, len: usize) -> Vec<f32> {
+        let mut stream = Stream::new(&[seed, hash_text("dense"), hash_text(name)]);
         match self {
             DenseInit::Zero => vec![0.0; len],
-            DenseInit::Uniform { limit } => {
-                let mut stream = Stream::new(&[seed, hash_text("dense"), hash_text(name)]);
-                (0..len).map(|_| (2.0 * stream.unit_f32() - 1.0) * limit).collect()
-            }
+            DenseInit::Uniform { limit } => (0..len).map(|_| (2.0 * stream.unit_f32() - 1.0) * limit).collect(),
+            DenseInit::Normal { std } => (0..len).map(|_| stream.normal() as f32 * std).collect(),
         }
     }
 }

@@ -24,6 +24,15 @@ pub enum Lookup {
     },
 }
 
+/// A place inside a backbone that others may watch, or add to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tap {
+    /// The values `[batch, width]` of a tower's hidden layer, counted from 0.
+    Hidden(usize),
+    /// What the last linear map reads, `[batch, width]`.
+    LastHidden,
+}
+
 /// A provider of parameters for one batch. Plain here; generated, masked and adapted views are other implementers,
 /// and a backbone cannot tell them apart.
 pub trait ParamView<T: Real> {
@@ -32,6 +41,12 @@ pub trait ParamView<T: Real> {
 
     /// Inputs side by side, `[batch, sum of widths]`: a table's dim for rows, one for a number.
     fn embed(&mut self, tape: &mut Tape<T>, lookups: &[Lookup]) -> Var;
+
+    /// Called by a backbone at each [`Tap`] that it has, with the matrix there; the backbone goes on with what is
+    /// returned, which must have the same shape.
+    fn tap(&mut self, _tape: &mut Tape<T>, _tap: Tap, var: Var) -> Var {
+        var
+    }
 }
 
 /// Values as they are, over the examples `index` of `columns`. Gradients end here: what the values were made of, if
@@ -64,12 +79,15 @@ pub struct ViewBuffers {
     pub uses: Vec<Use>,
     /// Rows touched by each of `uses`; may be longer than it.
     pub touches: Vec<Touches>,
+    /// Taps in order of use.
+    pub taps: Vec<(Tap, Var)>,
 }
 
 impl ViewBuffers {
     fn clear(&mut self) {
         self.dense.clear();
         self.uses.clear();
+        self.taps.clear();
     }
 }
 
@@ -168,6 +186,11 @@ impl<V: Values> ParamView<f32> for PlainView<'_, V> {
         });
         self.buffers.touches = touches;
         self.record_uses(lookups, var, stride);
+        var
+    }
+
+    fn tap(&mut self, _tape: &mut Tape<f32>, tap: Tap, var: Var) -> Var {
+        self.buffers.taps.push((tap, var));
         var
     }
 }

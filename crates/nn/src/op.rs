@@ -4,8 +4,15 @@
 //! `backward`. To add one: write its file, add its line to [`Op`] and to [`Op::backward`].
 
 mod bce;
+mod bi_interaction;
 mod concat;
+mod cross;
+mod inner_products;
 mod linear;
+mod multiply_add;
+mod pair_matrix;
+mod row_sum;
+mod scaled_vectors;
 
 use crate::{Real, Tape, Var};
 
@@ -17,6 +24,13 @@ pub(crate) enum Op {
     Linear(linear::Linear),
     Concat(concat::Concat),
     Bce(bce::Bce),
+    RowSum(row_sum::RowSum),
+    BiInteraction(bi_interaction::BiInteraction),
+    InnerProducts(inner_products::InnerProducts),
+    ScaledVectors(scaled_vectors::ScaledVectors),
+    Cross(cross::Cross),
+    MultiplyAdd(multiply_add::MultiplyAdd),
+    PairMatrix(pair_matrix::PairMatrix),
 }
 
 impl Op {
@@ -27,6 +41,13 @@ impl Op {
             Op::Linear(op) => op.backward(tape, y),
             Op::Concat(op) => op.backward(tape, y),
             Op::Bce(op) => op.backward(tape, y),
+            Op::RowSum(op) => op.backward(tape, y),
+            Op::BiInteraction(op) => op.backward(tape, y),
+            Op::InnerProducts(op) => op.backward(tape, y),
+            Op::ScaledVectors(op) => op.backward(tape, y),
+            Op::Cross(op) => op.backward(tape, y),
+            Op::MultiplyAdd(op) => op.backward(tape, y),
+            Op::PairMatrix(op) => op.backward(tape, y),
         }
     }
 }

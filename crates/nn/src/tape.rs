@@ -186,6 +186,14 @@ impl<T: Real> Tape<T> {
         (Values { nodes: &self.nodes, values }, &mut rest[..stretch.len()])
     }
 
+    /// What was computed before `first`, and the buffers of `first` and of `second`, which was made after it.
+    pub(crate) fn output_pair(&mut self, first: Var, second: Var) -> (Values<'_, T>, [&mut [T]; 2]) {
+        let [first, second] = [first, second].map(|v| self.node(v).stretch.clone());
+        let (values, rest) = self.values.split_at_mut(first.start);
+        let (head, tail) = rest.split_at_mut(second.start - first.start);
+        (Values { nodes: &self.nodes, values }, [&mut head[..first.len()], &mut tail[..second.len()]])
+    }
+
     /// The way back from `y` to its input `x`; `None` if `x` needs no gradient. The caller must use it.
     pub(crate) fn flow(&mut self, y: Var, x: Var) -> Option<Flow<'_, T>> {
         let node = &mut self.nodes[x.index as usize];

@@ -1,7 +1,7 @@
 //! A step allocates nothing once its buffers have grown.
 #![expect(unsafe_code, reason = "counting allocations takes a global allocator")]
 
-use perennial_nn::{Act, Tape};
+use perennial_nn::{Act, Tape, Var};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -36,9 +36,25 @@ fn step(tape: &mut Tape<f32>, rows: usize, labels: &[f32]) {
     let both = tape.concat(&[deep, x]);
     let v = tape.leaf(648, 1, |v| v.fill(0.001));
     let logits = tape.linear(both, v, None, Act::Identity);
+    let [pooled, products, crossed] = pairs(tape, rows);
+    let logits = tape.row_sum(&[logits, pooled, products, crossed]);
     let loss = tape.bce_with_logits(logits, &labels[..rows], &labels[..rows], 9.0);
     tape.backward(loss);
     assert!(tape.grad(w).iter().any(|&g| g != 0.0));
+}
+
+/// Operations on the vectors of fields.
+fn pairs(tape: &mut Tape<f32>, rows: usize) -> [Var; 3] {
+    let numbers = tape.leaf(rows, 7, |x| x.fill(0.5));
+    let vectors = tape.leaf(7, 5, |v| v.fill(0.1));
+    let x = tape.scaled_vectors(numbers, vectors);
+    let (pooled, products) = (tape.bi_interaction(x, 5), tape.inner_products(x, 5));
+    let (w, b) = (tape.leaf(35, 1, |w| w.fill(0.01)), tape.leaf(1, 35, |b| b.fill(0.01)));
+    let crossed = tape.cross(x, x, w, b);
+    let blocks = tape.leaf(21, 5, |m| m.fill(0.1));
+    let matrix = tape.pair_matrix(blocks, 7, 5);
+    let turned = tape.linear(crossed, matrix, None, Act::Identity);
+    [pooled, products, tape.multiply_add(turned, x, Some(crossed))]
 }
 
 /// The only test of this file: another thread's allocations would be counted too.

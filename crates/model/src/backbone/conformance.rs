@@ -3,7 +3,8 @@
 use super::*;
 use crate::encoder::{EncoderConfig, RESERVED_ROWS};
 use crate::view::{PlainView, ViewBuffers};
-use crate::{DenseId, Objective, Params};
+use crate::{DenseId, EmbeddingInit, Objective, Params};
+use perennial_core::rng::hash_text;
 use perennial_core::{Column, Examples, FeatureSet, Schema, Spans, Stream};
 use perennial_nn::check_gradient;
 use perennial_nn::optim::{Optimiser, Rule};
@@ -11,6 +12,10 @@ use perennial_table::{Pool, RowMode};
 
 fn registered() -> Vec<(&'static str, BackboneConfig)> {
     let base = EmbeddingMlpConfig { dim: 3, hidden: vec![5, 4], ..EmbeddingMlpConfig::default() };
+    let (fields, mlp) = (small_fields(), small_mlp());
+    let smooth = MlpConfig { activation: Activation::Tanh, init: LayerInit::GlorotUniformAll, ..mlp.clone() };
+    let dcn = DcnConfig { fields: fields.clone(), mlp: mlp.clone(), ..DcnConfig::default() };
+    let fm_fm = FmFmConfig { fields: fields.clone(), matrix: PairMatrixForm::Full };
     vec![
         ("embedding_mlp", BackboneConfig::EmbeddingMlp(base.clone())),
         (
@@ -18,7 +23,28 @@ fn registered() -> Vec<(&'static str, BackboneConfig)> {
             BackboneConfig::EmbeddingMlp(EmbeddingMlpConfig { history: History::Sum, ..base.clone() }),
         ),
         ("embedding_mlp, no hidden layer", BackboneConfig::EmbeddingMlp(EmbeddingMlpConfig { hidden: vec![], ..base })),
+        ("lr", BackboneConfig::Lr(LrConfig::default())),
+        ("fm", BackboneConfig::Fm(FmConfig { fields: fields.clone() })),
+        ("dnn", BackboneConfig::Dnn(DnnConfig { fields: fields.clone(), mlp: smooth })),
+        ("wide_deep", BackboneConfig::WideDeep(WideDeepConfig { fields: fields.clone(), mlp: mlp.clone() })),
+        ("deepfm", BackboneConfig::DeepFm(DeepFmConfig { fields: fields.clone(), mlp: mlp.clone() })),
+        ("nfm", BackboneConfig::Nfm(NfmConfig { fields: fields.clone(), mlp: mlp.clone() })),
+        ("ipnn", BackboneConfig::Ipnn(IpnnConfig { fields, mlp: mlp.clone() })),
+        ("dcn", BackboneConfig::Dcn(dcn.clone())),
+        ("dcn, v2", BackboneConfig::Dcn(DcnConfig { version: CrossVersion::V2, ..dcn })),
+        ("fmfm", BackboneConfig::FmFm(fm_fm.clone())),
+        ("fmfm, diagonal", BackboneConfig::FmFm(FmFmConfig { matrix: PairMatrixForm::Diagonal, ..fm_fm })),
     ]
+}
+
+/// Vectors of 3, large enough to tell models apart.
+pub(super) fn small_fields() -> FieldsConfig {
+    FieldsConfig { dim: 3, init: EmbeddingInit::Normal { std: 0.4 }, ..FieldsConfig::default() }
+}
+
+/// Layers of 5 and 4.
+pub(super) fn small_mlp() -> MlpConfig {
+    MlpConfig { hidden: vec![5, 4], ..MlpConfig::default() }
 }
 
 fn schema() -> Schema {
@@ -72,15 +98,16 @@ fn examples(rows: usize, seed: u64) -> Examples {
     }
 }
 
-struct Fixture {
-    encoder: Encoder,
-    backbone: Backbone,
-    params: Params,
-    columns: Vec<Column>,
-    data: Examples,
+/// A model with first parameters, and examples that it has observed.
+pub(super) struct Fixture {
+    pub(super) encoder: Encoder,
+    pub(super) backbone: Backbone,
+    pub(super) params: Params,
+    pub(super) columns: Vec<Column>,
+    pub(super) data: Examples,
 }
 
-fn fixture(config: &BackboneConfig, rows: usize) -> Fixture {
+pub(super) fn fixture(config: &BackboneConfig, rows: usize) -> Fixture {
     let data = examples(rows, 5);
     let mut encoder = Encoder::new(FeatureSet::of(&schema(), true), EncoderConfig::default());
     let backbone = Backbone::build(config, &encoder).unwrap();
@@ -89,6 +116,100 @@ fn fixture(config: &BackboneConfig, rows: usize) -> Fixture {
     params.grow(backbone.spec(), &encoder.observe(&[&data]));
     let columns = encoder.encode(&data).unwrap();
     Fixture { encoder, backbone, params, columns, data }
+}
+
+/// What tests of single models do with a fixture.
+impl Fixture {
+    /// Logits of all examples.
+    pub(super) fn logits(&self) -> Vec<f32> {
+        logits(self, &(0..self.data.len() as u32).collect::<Vec<_>>())
+    }
+
+    /// Values of what `build` makes of the plain view over all examples.
+    pub(super) fn watch<const N: usize>(
+        &self,
+        build: impl FnOnce(&mut PlainView<'_, Params>, &mut Tape<f32>) -> [Var; N],
+    ) -> [Vec<f32>; N] {
+        let (mut tape, mut buffers) = (Tape::new(), ViewBuffers::default());
+        let index: Vec<u32> = (0..self.data.len() as u32).collect();
+        let mut view = PlainView::scoring(&self.params, &self.columns, &index, &mut buffers);
+        build(&mut view, &mut tape).map(|var| tape.value(var).to_vec())
+    }
+
+    /// Sets the elements of a dense tensor.
+    pub(super) fn set(&mut self, name: &str, value: impl Fn(usize) -> f32) {
+        let dense = self.params.dense.iter_mut().find(|dense| dense.name == name).expect("a tensor of this name");
+        dense.values.iter_mut().enumerate().for_each(|(at, x)| *x = value(at));
+    }
+
+    /// Sets all elements of a dense tensor.
+    pub(super) fn fill(&mut self, name: &str, value: f32) {
+        self.set(name, |_| value);
+    }
+
+    /// Draws all parameters anew.
+    pub(super) fn scatter(&mut self, std: f64) {
+        self.scatter_like("", std);
+    }
+
+    /// Draws the parameters whose names begin with `prefix` anew, by name: alike in all models.
+    pub(super) fn scatter_like(&mut self, prefix: &str, std: f64) {
+        for dense in self.params.dense.iter_mut().filter(|dense| dense.name.starts_with(prefix)) {
+            let mut stream = Stream::new(&[hash_text(&dense.name)]);
+            dense.values.iter_mut().for_each(|x| *x = (std * stream.normal()) as f32);
+        }
+        for table in self.params.tables.iter_mut().filter(|table| table.spec().name.starts_with(prefix)) {
+            let name = hash_text(&table.spec().name);
+            for row in 1..table.rows() {
+                let mut stream = Stream::new(&[name, u64::from(row)]);
+                table.row_mut(row).iter_mut().for_each(|x| *x = (std * stream.normal()) as f32);
+            }
+        }
+    }
+
+    /// The gradient of a tensor or table, by the slow twin.
+    pub(super) fn gradient_of(&self, name: &str) -> Vec<f64> {
+        let (_, _, grads) = twin(self, &values(self));
+        let dense = self.params.dense.iter().map(|dense| &dense.name);
+        let mut names = dense.chain(self.params.tables.iter().map(|table| &table.spec().name));
+        let at = names.position(|known| known == name).expect("a parameter of this name");
+        grads[at].clone()
+    }
+
+    /// Number of values of all dense tensors.
+    pub(super) fn dense_parameters(&self) -> usize {
+        self.params.dense.iter().map(|dense| dense.values.len()).sum()
+    }
+
+    /// For models that read a linear part, then vectors: that part and the vectors of each example, by loops.
+    pub(super) fn linear_and_vectors(&self, fields: usize, dim: usize) -> (Vec<f64>, Vec<Vec<f64>>) {
+        let dense = |name: &str| self.params.dense.iter().find(|d| d.name == name).map(|d| d.values.as_slice());
+        let (linear, vectors) = self.backbone.lookups().split_at(fields);
+        let all = |lookups: &[Lookup], numbers: &str, dim: usize, example: usize| {
+            let mut next_number = 0;
+            let vector = |lookup: &Lookup| match *lookup {
+                Lookup::Number { feature } => {
+                    let Column::Numeric(values) = &self.columns[feature] else { panic!("a number") };
+                    let own = &dense(numbers).expect("numbers have weights")[next_number * dim..][..dim];
+                    next_number += 1;
+                    own.iter().map(|&w| f64::from(w) * f64::from(values[example])).collect::<Vec<_>>()
+                }
+                Lookup::Rows { table, feature, pool } => {
+                    let mut sum = vec![0.0; dim];
+                    for (row, weight) in contributions(&self.columns[feature], example, pool) {
+                        let values = self.params.tables[table.0].row(row as u32);
+                        sum.iter_mut().zip(values).for_each(|(sum, &x)| *sum += weight * f64::from(x));
+                    }
+                    sum
+                }
+            };
+            lookups.iter().flat_map(vector).collect::<Vec<f64>>()
+        };
+        let bias = f64::from(dense("linear.bias").expect("a bias")[0]);
+        let examples = 0..self.data.len();
+        let sums = examples.clone().map(|i| bias + all(linear, "linear.numbers", 1, i).iter().sum::<f64>());
+        (sums.collect(), examples.map(|i| all(vectors, "embedding.numbers", dim, i)).collect())
+    }
 }
 
 fn logits(fixture: &Fixture, index: &[u32]) -> Vec<f32> {
@@ -264,7 +385,9 @@ fn a_batch_is_its_examples_one_by_one() {
 #[test]
 fn unseen_ids_are_scored_without_changing_anything() {
     for (name, config) in registered() {
-        let fixture = fixture(&config, 9);
+        let mut fixture = fixture(&config, 9);
+        // Parts that start at zero must have learned something to tell known ids from unseen ones.
+        fixture.scatter(0.3);
         let servable = crate::Servable {
             encoder: fixture.encoder.clone(),
             backbone: fixture.backbone.clone(),
