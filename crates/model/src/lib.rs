@@ -20,8 +20,10 @@ pub use backbone::{Backbone, BackboneConfig};
 pub use encoder::{Encoder, EncoderConfig};
 pub use error::ModelError;
 pub use objective::Objective;
-pub use params::{Dense, Params};
+pub use params::{Dense, Params, Statistic};
 pub use servable::{Generated, Servable, Serving};
-pub use spec::{DenseId, DenseInit, DenseSpec, EmbeddingInit, ModelSpec, TableId, TableSpec};
+pub use spec::{
+    DenseId, DenseInit, DenseSpec, EmbeddingInit, ModelSpec, StatisticId, StatisticSpec, TableId, TableSpec,
+};
 pub use values::{BatchValues, Values};
-pub use view::{Lookup, ParamView, PlainView, Tap, Use, ViewBuffers};
+pub use view::{Lookup, Noise, ParamView, PlainView, Tap, Use, ViewBuffers};

@@ -12,6 +12,10 @@ pub struct DenseId(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TableId(pub usize);
 
+/// Position of a running statistic in [`ModelSpec::statistics`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StatisticId(pub usize);
+
 /// All parameters of a backbone, in a fixed order. Names are unique and never change: versions are stored by them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ModelSpec {
@@ -19,6 +23,21 @@ pub struct ModelSpec {
     pub dense: Vec<DenseSpec>,
     /// Tables with a row per id.
     pub tables: Vec<TableSpec>,
+    /// Running statistics: part of a version, never moved by an optimiser, never generated.
+    pub statistics: Vec<StatisticSpec>,
+}
+
+/// A running statistic of what passes through a layer, `[1, cols]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatisticSpec {
+    /// Name, such as `mlp.0.norm.mean`.
+    pub name: String,
+    /// Columns.
+    pub cols: usize,
+    /// Value of each column before anything was seen.
+    pub initial: f32,
+    /// Share of a batch in the statistic after it.
+    pub momentum: f32,
 }
 
 /// A dense tensor `[rows, cols]`.
@@ -62,6 +81,8 @@ pub enum DenseInit {
         /// Standard deviation.
         std: f32,
     },
+    /// One number everywhere.
+    Constant(f32),
 }
 
 impl DenseInit {
@@ -91,6 +112,7 @@ impl DenseInit {
         match self {
             DenseInit::Zero => vec![0.0; len],
             DenseInit::Uniform { limit } => (0..len).map(|_| (2.0 * stream.unit_f32() - 1.0) * limit).collect(),
+            DenseInit::Constant(value) => vec![value; len],
             DenseInit::Normal { std } => (0..len).map(|_| stream.normal() as f32 * std).collect(),
         }
     }

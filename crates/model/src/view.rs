@@ -1,6 +1,6 @@
 //! What a backbone may ask of its parameters.
 
-use crate::{DenseId, TableId, Values};
+use crate::{DenseId, StatisticId, TableId, Values};
 use perennial_core::Column;
 use perennial_nn::{Real, Tape, Var};
 use perennial_table::{Place, Pool, Touches};
@@ -33,6 +33,15 @@ pub enum Tap {
     LastHidden,
 }
 
+/// What makes a pass in training differ from one in scoring.
+#[derive(Debug, Clone, Copy)]
+pub struct Noise<'a> {
+    /// Key of the random choices of this step.
+    pub key: u64,
+    /// Name of each example of the batch.
+    pub rows: &'a [u32],
+}
+
 /// A provider of parameters for one batch. Plain here; generated, masked and adapted views are other implementers,
 /// and a backbone cannot tell them apart.
 pub trait ParamView<T: Real> {
@@ -41,6 +50,16 @@ pub trait ParamView<T: Real> {
 
     /// Inputs side by side, `[batch, sum of widths]`: a table's dim for rows, one for a number.
     fn embed(&mut self, tape: &mut Tape<T>, lookups: &[Lookup]) -> Var;
+
+    /// A running statistic, `[1, cols]`, without a gradient.
+    fn statistic(&mut self, tape: &mut Tape<T>, id: StatisticId) -> Var;
+
+    /// `None` where layers shall behave as in scoring: nothing is dropped, and running statistics are gone by. Else
+    /// layers drop, and go by the statistics of their batch, which they report to [`ParamView::observe`].
+    fn noise(&self) -> Option<Noise<'_>>;
+
+    /// Reports what a layer saw of a running statistic, `[1, cols]`, over so many rows.
+    fn observe(&mut self, id: StatisticId, seen: Var, rows: usize);
 
     /// Called by a backbone at each [`Tap`] that it has, with the matrix there; the backbone goes on with what is
     /// returned, which must have the same shape.
@@ -57,6 +76,7 @@ pub struct PlainView<'a, V> {
     index: &'a [u32],
     buffers: &'a mut ViewBuffers,
     training: bool,
+    noise: Option<u64>,
 }
 
 /// Where gradients of rows are to be found after the backward pass.
@@ -81,6 +101,8 @@ pub struct ViewBuffers {
     pub touches: Vec<Touches>,
     /// Taps in order of use.
     pub taps: Vec<(Tap, Var)>,
+    /// What layers saw of running statistics, and over how many rows.
+    pub seen: Vec<(StatisticId, Var, usize)>,
 }
 
 impl ViewBuffers {
@@ -88,19 +110,22 @@ impl ViewBuffers {
         self.dense.clear();
         self.uses.clear();
         self.taps.clear();
+        self.seen.clear();
     }
 }
 
 impl<'a, V: Values> PlainView<'a, V> {
-    /// A view whose leaves want gradients and which records the rows it touches.
+    /// A view whose leaves want gradients and which records the rows it touches. `noise` is the key of a training
+    /// step's random choices; without one, layers behave as in scoring.
     pub fn training(
         values: &'a V,
         columns: &'a [Column],
         index: &'a [u32],
+        noise: Option<u64>,
         buffers: &'a mut ViewBuffers,
     ) -> PlainView<'a, V> {
         buffers.clear();
-        PlainView { values, columns, index, buffers, training: true }
+        PlainView { values, columns, index, buffers, training: true, noise }
     }
 
     /// A view for scoring only.
@@ -111,7 +136,7 @@ impl<'a, V: Values> PlainView<'a, V> {
         buffers: &'a mut ViewBuffers,
     ) -> PlainView<'a, V> {
         buffers.clear();
-        PlainView { values, columns, index, buffers, training: false }
+        PlainView { values, columns, index, buffers, training: false, noise: None }
     }
 
     fn width(&self, lookup: &Lookup) -> usize {
@@ -187,6 +212,19 @@ impl<V: Values> ParamView<f32> for PlainView<'_, V> {
         self.buffers.touches = touches;
         self.record_uses(lookups, var, stride);
         var
+    }
+
+    fn statistic(&mut self, tape: &mut Tape<f32>, id: StatisticId) -> Var {
+        let values = self.values.statistic(id);
+        tape.constant(1, values.len(), |out| out.copy_from_slice(values))
+    }
+
+    fn noise(&self) -> Option<Noise<'_>> {
+        self.noise.map(|key| Noise { key, rows: self.index })
+    }
+
+    fn observe(&mut self, id: StatisticId, seen: Var, rows: usize) {
+        self.buffers.seen.push((id, seen, rows));
     }
 
     fn tap(&mut self, _tape: &mut Tape<f32>, tap: Tap, var: Var) -> Var {

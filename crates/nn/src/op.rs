@@ -3,16 +3,27 @@
 //! An operation is a small `Copy` struct of its inputs and options, a method of [`Tape`] that computes it, and a
 //! `backward`. To add one: write its file, add its line to [`Op`] and to [`Op::backward`].
 
+mod activate;
+mod batch_norm;
 mod bce;
 mod bi_interaction;
+mod cin;
 mod concat;
 mod cross;
+mod dropout;
 mod inner_products;
 mod linear;
+mod log_magnitude;
 mod multiply_add;
 mod pair_matrix;
+mod prelu;
+mod reshape;
 mod row_sum;
 mod scaled_vectors;
+mod sum_groups;
+mod transpose_vectors;
+
+pub use batch_norm::Normalised;
 
 use crate::{Real, Tape, Var};
 
@@ -31,6 +42,14 @@ pub(crate) enum Op {
     Cross(cross::Cross),
     MultiplyAdd(multiply_add::MultiplyAdd),
     PairMatrix(pair_matrix::PairMatrix),
+    Activate(activate::Activate),
+    BatchNorm(batch_norm::BatchNorm),
+    Prelu(prelu::Prelu),
+    TransposeVectors(transpose_vectors::TransposeVectors),
+    Reshape(reshape::Reshape),
+    SumGroups(sum_groups::SumGroups),
+    Cin(cin::Cin),
+    LogMagnitude(log_magnitude::LogMagnitude),
 }
 
 impl Op {
@@ -48,6 +67,14 @@ impl Op {
             Op::Cross(op) => op.backward(tape, y),
             Op::MultiplyAdd(op) => op.backward(tape, y),
             Op::PairMatrix(op) => op.backward(tape, y),
+            Op::Activate(op) => op.backward(tape, y),
+            Op::BatchNorm(op) => op.backward(tape, y),
+            Op::Prelu(op) => op.backward(tape, y),
+            Op::TransposeVectors(op) => op.backward(tape, y),
+            Op::Reshape(op) => op.backward(tape, y),
+            Op::SumGroups(op) => op.backward(tape, y),
+            Op::Cin(op) => op.backward(tape, y),
+            Op::LogMagnitude(op) => op.backward(tape, y),
         }
     }
 }

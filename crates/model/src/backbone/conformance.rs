@@ -3,7 +3,7 @@
 use super::*;
 use crate::encoder::{EncoderConfig, RESERVED_ROWS};
 use crate::view::{PlainView, ViewBuffers};
-use crate::{DenseId, EmbeddingInit, Objective, Params};
+use crate::{DenseId, EmbeddingInit, Noise, Objective, Params, StatisticId};
 use perennial_core::rng::hash_text;
 use perennial_core::{Column, Examples, FeatureSet, Schema, Spans, Stream};
 use perennial_nn::check_gradient;
@@ -14,6 +14,8 @@ fn registered() -> Vec<(&'static str, BackboneConfig)> {
     let base = EmbeddingMlpConfig { dim: 3, hidden: vec![5, 4], ..EmbeddingMlpConfig::default() };
     let (fields, mlp) = (small_fields(), small_mlp());
     let smooth = MlpConfig { activation: Activation::Tanh, init: LayerInit::GlorotUniformAll, ..mlp.clone() };
+    let noisy = MlpConfig { activation: Activation::Prelu, batch_norm: true, dropout: 0.3, ..mlp.clone() };
+    let dice = MlpConfig { activation: Activation::Dice, ..mlp.clone() };
     let dcn = DcnConfig { fields: fields.clone(), mlp: mlp.clone(), ..DcnConfig::default() };
     let fm_fm = FmFmConfig { fields: fields.clone(), matrix: PairMatrixForm::Full };
     vec![
@@ -27,6 +29,8 @@ fn registered() -> Vec<(&'static str, BackboneConfig)> {
         ("fm", BackboneConfig::Fm(FmConfig { fields: fields.clone() })),
         ("dnn", BackboneConfig::Dnn(DnnConfig { fields: fields.clone(), mlp: smooth })),
         ("wide_deep", BackboneConfig::WideDeep(WideDeepConfig { fields: fields.clone(), mlp: mlp.clone() })),
+        ("dnn, normalised and dropped", BackboneConfig::Dnn(DnnConfig { fields: fields.clone(), mlp: noisy.clone() })),
+        ("dnn, dice", BackboneConfig::Dnn(DnnConfig { fields: fields.clone(), mlp: dice })),
         ("deepfm", BackboneConfig::DeepFm(DeepFmConfig { fields: fields.clone(), mlp: mlp.clone() })),
         ("nfm", BackboneConfig::Nfm(NfmConfig { fields: fields.clone(), mlp: mlp.clone() })),
         ("ipnn", BackboneConfig::Ipnn(IpnnConfig { fields, mlp: mlp.clone() })),
@@ -114,6 +118,10 @@ pub(super) fn fixture(config: &BackboneConfig, rows: usize) -> Fixture {
     let mut params =
         Params::new(backbone.spec(), &encoder, &Optimiser::new(Rule::ADAM, 1e-3), RowMode::Lazy, 3).unwrap();
     params.grow(backbone.spec(), &encoder.observe(&[&data]));
+    // As if something had been seen: by their first values, normalising would change nothing.
+    for (nth, statistic) in params.statistics.iter_mut().enumerate() {
+        statistic.values.iter_mut().zip(nth..).for_each(|(value, at)| *value += 0.1 * (at % 4) as f32);
+    }
     let columns = encoder.encode(&data).unwrap();
     Fixture { encoder, backbone, params, columns, data }
 }
@@ -169,7 +177,7 @@ impl Fixture {
 
     /// The gradient of a tensor or table, by the slow twin.
     pub(super) fn gradient_of(&self, name: &str) -> Vec<f64> {
-        let (_, _, grads) = twin(self, &values(self));
+        let (_, _, grads) = twin(self, &values(self), false);
         let dense = self.params.dense.iter().map(|dense| &dense.name);
         let mut names = dense.chain(self.params.tables.iter().map(|table| &table.spec().name));
         let at = names.position(|known| known == name).expect("a parameter of this name");
@@ -219,6 +227,13 @@ fn logits(fixture: &Fixture, index: &[u32]) -> Vec<f32> {
     tape.value(out).to_vec()
 }
 
+fn noisy_logits(fixture: &Fixture, index: &[u32]) -> Vec<f32> {
+    let (mut tape, mut buffers) = (Tape::new(), ViewBuffers::default());
+    let mut view = PlainView::training(&fixture.params, &fixture.columns, index, Some(1), &mut buffers);
+    let out = fixture.backbone.forward(&mut view, &mut tape);
+    tape.value(out).to_vec()
+}
+
 /// The slow twin of the plain view, in f64: whole tables are leaves, pooling is written out. Doubles as the means to
 /// differentiate a whole model.
 struct TwinView<'a> {
@@ -227,6 +242,8 @@ struct TwinView<'a> {
     /// `(parameter, its gradient)` is read off these after the backward pass.
     dense: Vec<(DenseId, Var)>,
     embedded: Vec<(Vec<Lookup>, Var)>,
+    /// Names of the examples, in a pass with noise.
+    noise: Option<Vec<u32>>,
 }
 
 /// Rows and weights that one example looks up, weights divided out for a mean.
@@ -279,6 +296,17 @@ impl TwinView<'_> {
 }
 
 impl ParamView<f64> for TwinView<'_> {
+    fn statistic(&mut self, tape: &mut Tape<f64>, id: StatisticId) -> Var {
+        let values = &self.fixture.params.statistics[id.0].values;
+        tape.constant(1, values.len(), |out| out.iter_mut().zip(values).for_each(|(out, &x)| *out = f64::from(x)))
+    }
+
+    fn noise(&self) -> Option<Noise<'_>> {
+        self.noise.as_ref().map(|rows| Noise { key: 1, rows })
+    }
+
+    fn observe(&mut self, _id: StatisticId, _seen: Var, _rows: usize) {}
+
     fn dense(&mut self, tape: &mut Tape<f64>, id: DenseId) -> Var {
         let dense = &self.fixture.params.dense[id.0];
         let var = tape.leaf(dense.rows, dense.cols, |out| out.copy_from_slice(&self.values[id.0]));
@@ -333,9 +361,10 @@ fn values(fixture: &Fixture) -> Vec<Vec<f64>> {
     dense.chain(tables).collect()
 }
 
-fn twin(fixture: &Fixture, values: &[Vec<f64>]) -> (Vec<f64>, f64, Vec<Vec<f64>>) {
+fn twin(fixture: &Fixture, values: &[Vec<f64>], noisy: bool) -> (Vec<f64>, f64, Vec<Vec<f64>>) {
     let mut tape = Tape::new();
-    let mut view = TwinView { values, fixture, dense: Vec::new(), embedded: Vec::new() };
+    let noise = noisy.then(|| (0..fixture.data.len() as u32).collect());
+    let mut view = TwinView { values, fixture, dense: Vec::new(), embedded: Vec::new(), noise };
     let out = fixture.backbone.forward(&mut view, &mut tape);
     let weights: f64 = fixture.data.weight.iter().map(|&w| f64::from(w)).sum();
     let loss = Objective::Bce.loss(&mut tape, out, &fixture.data.label, &fixture.data.weight, weights);
@@ -348,11 +377,13 @@ fn every_gradient_meets_a_finite_difference() {
     for (name, config) in registered() {
         let fixture = fixture(&config, 9);
         let start = values(&fixture);
-        let worst = check_gradient(&start, |values| {
-            let (_, loss, grads) = twin(&fixture, values);
-            (loss, grads)
-        });
-        assert!(worst.error < 1e-7, "{name}: {worst}");
+        for noisy in [false, true] {
+            let worst = check_gradient(&start, |values| {
+                let (_, loss, grads) = twin(&fixture, values, noisy);
+                (loss, grads)
+            });
+            assert!(worst.error < 1e-7, "{name}, with noise {noisy}: {worst}");
+        }
     }
 }
 
@@ -361,9 +392,13 @@ fn the_plain_view_computes_what_its_slow_twin_does() {
     for (name, config) in registered() {
         let fixture = fixture(&config, 40);
         let index: Vec<u32> = (0..40).collect();
-        let (expected, ..) = twin(&fixture, &values(&fixture));
+        let (expected, ..) = twin(&fixture, &values(&fixture), false);
         for (fast, slow) in logits(&fixture, &index).iter().zip(expected) {
             assert!((f64::from(*fast) - slow).abs() < 1e-5, "{name}: {fast} and {slow}");
+        }
+        let (expected, ..) = twin(&fixture, &values(&fixture), true);
+        for (fast, slow) in noisy_logits(&fixture, &index).iter().zip(expected) {
+            assert!((f64::from(*fast) - slow).abs() < 1e-5, "{name}, in training: {fast} and {slow}");
         }
     }
 }

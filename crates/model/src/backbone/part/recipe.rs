@@ -1,7 +1,9 @@
 //! What a backbone declares, as its parts are put together.
 
 use crate::view::Lookup;
-use crate::{DenseId, DenseInit, DenseSpec, EmbeddingInit, ModelError, ModelSpec, TableId, TableSpec};
+use crate::{
+    DenseId, DenseInit, DenseSpec, EmbeddingInit, ModelError, ModelSpec, StatisticId, StatisticSpec, TableId, TableSpec,
+};
 use perennial_core::VocabId;
 
 /// Parameters and lookups, each added by the part that uses it.
@@ -35,6 +37,18 @@ impl Recipe {
     ) -> TableId {
         self.spec.tables.push(TableSpec { name, vocab, dim, init });
         TableId(self.spec.tables.len() - 1)
+    }
+
+    /// Adds a running statistic `[1, cols]`.
+    pub(in crate::backbone) fn statistic(
+        &mut self,
+        name: String,
+        cols: usize,
+        initial: f32,
+        momentum: f32,
+    ) -> StatisticId {
+        self.spec.statistics.push(StatisticSpec { name, cols, initial, momentum });
+        StatisticId(self.spec.statistics.len() - 1)
     }
 }
 

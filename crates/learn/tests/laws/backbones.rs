@@ -1,0 +1,99 @@
+//! What must hold of learning on every backbone.
+
+use crate::world::{Loop, examples, period};
+use perennial_learn::strategy::{AsmgGru, AsmgLinear};
+use perennial_learn::{Learned, StrategyConfig};
+use perennial_model::backbone::{
+    Activation, DcnConfig, DeepFmConfig, DnnConfig, FieldsConfig, FmConfig, FmFmConfig, IpnnConfig, MlpConfig,
+    NfmConfig, WideDeepConfig,
+};
+use perennial_model::{BackboneConfig, EmbeddingInit};
+use perennial_table::RowMode;
+
+/// Those that can tell whether two ids are of one parity: all but logistic regression.
+fn registered() -> Vec<(&'static str, BackboneConfig)> {
+    let fields = FieldsConfig { dim: 6, init: EmbeddingInit::Normal { std: 0.1 }, ..FieldsConfig::default() };
+    let mlp = MlpConfig { hidden: vec![16, 8], ..MlpConfig::default() };
+    let noisy = noisy();
+    let dice = MlpConfig { activation: Activation::Dice, ..mlp.clone() };
+    vec![
+        ("fm", BackboneConfig::Fm(FmConfig { fields: fields.clone() })),
+        ("fmfm", BackboneConfig::FmFm(FmFmConfig { fields: fields.clone(), ..FmFmConfig::default() })),
+        ("nfm", BackboneConfig::Nfm(NfmConfig { fields: fields.clone(), mlp: noisy.clone() })),
+        ("ipnn", BackboneConfig::Ipnn(IpnnConfig { fields: fields.clone(), mlp: mlp.clone() })),
+        ("dnn, noisy", BackboneConfig::Dnn(DnnConfig { fields: fields.clone(), mlp: noisy })),
+        ("dnn, dice", BackboneConfig::Dnn(DnnConfig { fields: fields.clone(), mlp: dice })),
+        ("wide_deep", BackboneConfig::WideDeep(WideDeepConfig { fields: fields.clone(), mlp: mlp.clone() })),
+        ("deepfm", BackboneConfig::DeepFm(DeepFmConfig { fields: fields.clone(), mlp: mlp.clone() })),
+        ("dcn", BackboneConfig::Dcn(DcnConfig { fields, mlp, ..DcnConfig::default() })),
+    ]
+}
+
+fn noisy() -> MlpConfig {
+    MlpConfig { hidden: vec![32, 16], batch_norm: true, dropout: 0.1, ..MlpConfig::default() }
+}
+
+fn world(backbone: BackboneConfig, workers: usize) -> Loop {
+    Loop { backbone, ..Loop::new(RowMode::Lazy, workers) }
+}
+
+#[test]
+fn every_backbone_learns_the_toy_world() {
+    for (name, backbone) in registered() {
+        let world = world(backbone, 1);
+        let accuracy = world.accuracy(&world.run(&StrategyConfig::Incremental, 1), 1);
+        assert!(accuracy > 0.95, "{name}: {accuracy}");
+    }
+}
+
+#[test]
+fn same_seed_same_digest_for_any_number_of_workers() {
+    for (name, backbone) in registered() {
+        let digest = |workers| world(backbone.clone(), workers).run(&StrategyConfig::Incremental, 1).digest();
+        let alone = digest(1);
+        for workers in [2, 3] {
+            assert_eq!(digest(workers), alone, "{name}, {workers} workers");
+        }
+    }
+}
+
+/// Statistics move in training, are part of the digest and not of what is generated.
+#[test]
+fn running_statistics_are_learned_kept_and_never_generated() {
+    let fields = FieldsConfig { dim: 4, ..FieldsConfig::default() };
+    let backbone = BackboneConfig::Dnn(DnnConfig { fields, mlp: noisy() });
+    let world = world(backbone, 2);
+    let statistics = |learned: &Learned| learned.servable.params.statistics.clone();
+    let (blank, pretrained) = (world.blank(), world.pretrain());
+    assert_ne!(statistics(&blank), statistics(&pretrained));
+    let mut other = pretrained.clone();
+    other.servable.params.statistics[0].values[0] += 1.0;
+    assert_ne!(other.digest(), pretrained.digest());
+    let generator = AsmgGru { sequence: 1, epochs: 2, warm_up: 1, ..AsmgGru::default() };
+    let linear = AsmgLinear { sequence: 2, ..AsmgLinear::default() };
+    for strategy in [StrategyConfig::AsmgGru(generator), StrategyConfig::AsmgLinear(linear)] {
+        let learned =
+            (1..3).fold(pretrained.clone(), |learned, at| world.update(&strategy, &pretrained, learned, &period(at)));
+        let generated = learned.generated.as_ref().expect("these strategies generate");
+        assert_eq!(generated.params.statistics, statistics(&learned));
+        let part = examples(3, 0, |_, _| true);
+        let scores = learned.serving().score(&part.keys, &part.columns, part.len(), &world.workers).unwrap();
+        assert!(scores.iter().all(|z| z.is_finite()));
+    }
+}
+
+/// One draw of noise per step and seed: another seed drops others.
+#[test]
+fn dropout_is_keyed_by_the_seed() {
+    let fields = FieldsConfig { dim: 4, ..FieldsConfig::default() };
+    let mlp = MlpConfig { hidden: vec![8], dropout: 0.5, ..MlpConfig::default() };
+    let trained = |seed| {
+        let backbone = BackboneConfig::Dnn(DnnConfig { fields: fields.clone(), mlp: mlp.clone() });
+        let world = Loop { seed, ..world(backbone, 1) };
+        let start =
+            Loop { seed: 1, ..Loop { backbone: world.backbone.clone(), ..Loop::new(RowMode::Lazy, 1) } }.blank();
+        world.with_env(&start, |env| perennial_learn::pretrain(start.clone(), &period(0), env)).unwrap().0.digest()
+    };
+    assert_eq!(trained(1), trained(1));
+    assert_ne!(trained(1), trained(2));
+}
