@@ -69,11 +69,11 @@ fn running_statistics_are_learned_kept_and_never_generated() {
     let mut other = pretrained.clone();
     other.servable.params.statistics[0].values[0] += 1.0;
     assert_ne!(other.digest(), pretrained.digest());
-    let generator = AsmgGru { sequence: 1, epochs: 2, warm_up: 1, ..AsmgGru::default() };
+    let generator = AsmgGru { sequence: 1, epochs: 2, ..AsmgGru::default() };
     let linear = AsmgLinear { sequence: 2, ..AsmgLinear::default() };
     for strategy in [StrategyConfig::AsmgGru(generator), StrategyConfig::AsmgLinear(linear)] {
         let learned =
-            (1..3).fold(pretrained.clone(), |learned, at| world.update(&strategy, &pretrained, learned, &period(at)));
+            (1..5).fold(pretrained.clone(), |learned, at| world.update(&strategy, &pretrained, learned, &period(at)));
         let generated = learned.generated.as_ref().expect("these strategies generate");
         assert_eq!(generated.params.statistics, statistics(&learned));
         let part = examples(3, 0, |_, _| true);
