@@ -6,7 +6,7 @@
 
 use perennial_core::{Column, Encoded};
 use perennial_model::{
-    Backbone, DenseId, Lookup, Objective, PlainView, Statistic, StatisticId, TableId, Use, Values, ViewBuffers,
+    Backbone, DenseId, Lookup, Objective, PlainView, Statistic, StatisticId, TableId, Tap, Use, Values, ViewBuffers,
 };
 use perennial_nn::{Tape, Workers};
 use perennial_table::{Selection, Shard as Rows, Table, Touches};
@@ -100,7 +100,11 @@ impl Pass {
             shard.tape.reset();
             let mut view = PlainView::training(values, columns, &shard.index, noise, &mut shard.view);
             let logits = backbone.forward(&mut view, &mut shard.tape);
-            let loss = objective.loss(&mut shard.tape, logits, &shard.label, &shard.weight, normaliser);
+            let mut loss = objective.loss(&mut shard.tape, logits, &shard.label, &shard.weight, normaliser);
+            for &(_, branch) in shard.view.taps.iter().filter(|(tap, _)| *tap == Tap::BranchLogits) {
+                let own = objective.loss(&mut shard.tape, branch, &shard.label, &shard.weight, normaliser);
+                loss = shard.tape.row_sum(&[loss, own]);
+            }
             shard.loss = f64::from(shard.tape.value(loss)[0]);
             shard.tape.backward(loss);
         });

@@ -191,6 +191,9 @@ impl TableSpec {
             EmbeddingInit::GlorotUniform { rows } => {
                 Init::GlorotUniform { fan_in: u64::from(rows), fan_out: self.dim as u64 }
             }
+            EmbeddingInit::GlorotNormal { rows } => {
+                Init::Normal { std: (2.0 / (f64::from(rows) + self.dim as f64)).sqrt() }
+            }
         };
         perennial_table::TableSpec { name: self.name.clone(), dim: self.dim, seed, init }
     }

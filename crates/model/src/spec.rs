@@ -98,6 +98,7 @@ impl DenseInit {
             EmbeddingInit::Uniform { limit } => DenseInit::Uniform { limit: limit as f32 },
             EmbeddingInit::Normal { std } => DenseInit::Normal { std: std as f32 },
             EmbeddingInit::GlorotUniform { rows } => DenseInit::glorot_uniform(rows as usize, cols),
+            EmbeddingInit::GlorotNormal { rows } => DenseInit::xavier_normal(rows as usize, cols),
         }
     }
 
@@ -137,6 +138,11 @@ pub enum EmbeddingInit {
     /// Glorot's uniform for a table of this many rows. The number is explicit because tables grow: were it the
     /// current size, rows born later would start smaller.
     GlorotUniform {
+        /// Rows that the table is thought to have.
+        rows: u32,
+    },
+    /// Glorot's normal for a table of this many rows.
+    GlorotNormal {
         /// Rows that the table is thought to have.
         rows: u32,
     },

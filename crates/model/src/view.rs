@@ -31,6 +31,8 @@ pub enum Tap {
     Hidden(usize),
     /// What the last linear map reads, `[batch, width]`.
     LastHidden,
+    /// The logits `[batch, 1]` of a part that is trained by a loss of its own.
+    BranchLogits,
 }
 
 /// What makes a pass in training differ from one in scoring.

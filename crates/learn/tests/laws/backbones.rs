@@ -4,8 +4,8 @@ use crate::world::{Loop, examples, period};
 use perennial_learn::strategy::{AsmgGru, AsmgLinear};
 use perennial_learn::{Learned, StrategyConfig};
 use perennial_model::backbone::{
-    Activation, DcnConfig, DeepFmConfig, DnnConfig, FieldsConfig, FmConfig, FmFmConfig, IpnnConfig, MlpConfig,
-    NfmConfig, WideDeepConfig,
+    Activation, AfnConfig, AfnForm, DcnConfig, DeepFmConfig, DnnConfig, FieldsConfig, FmConfig, FmFmConfig, IpnnConfig,
+    MlpConfig, NfmConfig, WideDeepConfig, XDeepFmConfig,
 };
 use perennial_model::{BackboneConfig, EmbeddingInit};
 use perennial_table::RowMode;
@@ -16,6 +16,15 @@ fn registered() -> Vec<(&'static str, BackboneConfig)> {
     let mlp = MlpConfig { hidden: vec![16, 8], ..MlpConfig::default() };
     let noisy = noisy();
     let dice = MlpConfig { activation: Activation::Dice, ..mlp.clone() };
+    let xdeep =
+        XDeepFmConfig { fields: fields.clone(), maps: vec![8, 8], mlp: mlp.clone(), ..XDeepFmConfig::default() };
+    let afn = AfnConfig {
+        fields: fields.clone(),
+        neurons: 16,
+        mlp: mlp.clone(),
+        deep_mlp: mlp.clone(),
+        ..AfnConfig::default()
+    };
     vec![
         ("fm", BackboneConfig::Fm(FmConfig { fields: fields.clone() })),
         ("fmfm", BackboneConfig::FmFm(FmFmConfig { fields: fields.clone(), ..FmFmConfig::default() })),
@@ -25,6 +34,9 @@ fn registered() -> Vec<(&'static str, BackboneConfig)> {
         ("dnn, dice", BackboneConfig::Dnn(DnnConfig { fields: fields.clone(), mlp: dice })),
         ("wide_deep", BackboneConfig::WideDeep(WideDeepConfig { fields: fields.clone(), mlp: mlp.clone() })),
         ("deepfm", BackboneConfig::DeepFm(DeepFmConfig { fields: fields.clone(), mlp: mlp.clone() })),
+        ("xdeepfm", BackboneConfig::XDeepFm(xdeep)),
+        ("afn_plus_joint", BackboneConfig::Afn(AfnConfig { form: AfnForm::AfnPlusJoint, ..afn.clone() })),
+        ("afn_plus_sg", BackboneConfig::Afn(AfnConfig { form: AfnForm::AfnPlusSg, ..afn })),
         ("dcn", BackboneConfig::Dcn(DcnConfig { fields, mlp, ..DcnConfig::default() })),
     ]
 }

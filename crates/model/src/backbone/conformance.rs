@@ -1,9 +1,10 @@
 //! Laws that every backbone obeys. A new backbone adds itself to `registered` and is covered.
 
+use super::afn::tests::small as small_afn;
 use super::*;
 use crate::encoder::{EncoderConfig, RESERVED_ROWS};
 use crate::view::{PlainView, ViewBuffers};
-use crate::{DenseId, EmbeddingInit, Noise, Objective, Params, StatisticId};
+use crate::{DenseId, EmbeddingInit, Noise, Objective, Params, StatisticId, Tap};
 use perennial_core::rng::hash_text;
 use perennial_core::{Column, Examples, FeatureSet, Schema, Spans, Stream};
 use perennial_nn::check_gradient;
@@ -18,6 +19,7 @@ fn registered() -> Vec<(&'static str, BackboneConfig)> {
     let dice = MlpConfig { activation: Activation::Dice, ..mlp.clone() };
     let dcn = DcnConfig { fields: fields.clone(), mlp: mlp.clone(), ..DcnConfig::default() };
     let fm_fm = FmFmConfig { fields: fields.clone(), matrix: PairMatrixForm::Full };
+    let xdeep = XDeepFmConfig { fields: fields.clone(), maps: vec![4, 2], relu: false, mlp: mlp.clone() };
     vec![
         ("embedding_mlp", BackboneConfig::EmbeddingMlp(base.clone())),
         (
@@ -37,6 +39,10 @@ fn registered() -> Vec<(&'static str, BackboneConfig)> {
         ("dcn", BackboneConfig::Dcn(dcn.clone())),
         ("dcn, v2", BackboneConfig::Dcn(DcnConfig { version: CrossVersion::V2, ..dcn })),
         ("fmfm", BackboneConfig::FmFm(fm_fm.clone())),
+        ("xdeepfm", BackboneConfig::XDeepFm(xdeep.clone())),
+        ("xdeepfm, relu", BackboneConfig::XDeepFm(XDeepFmConfig { relu: true, ..xdeep })),
+        ("afn", BackboneConfig::Afn(small_afn(AfnForm::Afn))),
+        ("afn_plus_joint", BackboneConfig::Afn(small_afn(AfnForm::AfnPlusJoint))),
         ("fmfm, diagonal", BackboneConfig::FmFm(FmFmConfig { matrix: PairMatrixForm::Diagonal, ..fm_fm })),
     ]
 }
@@ -177,7 +183,7 @@ impl Fixture {
 
     /// The gradient of a tensor or table, by the slow twin.
     pub(super) fn gradient_of(&self, name: &str) -> Vec<f64> {
-        let (_, _, grads) = twin(self, &values(self), false);
+        let Twin { grads, .. } = twin(self, &values(self), false);
         let dense = self.params.dense.iter().map(|dense| &dense.name);
         let mut names = dense.chain(self.params.tables.iter().map(|table| &table.spec().name));
         let at = names.position(|known| known == name).expect("a parameter of this name");
@@ -244,6 +250,7 @@ struct TwinView<'a> {
     embedded: Vec<(Vec<Lookup>, Var)>,
     /// Names of the examples, in a pass with noise.
     noise: Option<Vec<u32>>,
+    taps: Vec<(Tap, Var)>,
 }
 
 /// Rows and weights that one example looks up, weights divided out for a mean.
@@ -307,6 +314,11 @@ impl ParamView<f64> for TwinView<'_> {
 
     fn observe(&mut self, _id: StatisticId, _seen: Var, _rows: usize) {}
 
+    fn tap(&mut self, _tape: &mut Tape<f64>, tap: Tap, var: Var) -> Var {
+        self.taps.push((tap, var));
+        var
+    }
+
     fn dense(&mut self, tape: &mut Tape<f64>, id: DenseId) -> Var {
         let dense = &self.fixture.params.dense[id.0];
         let var = tape.leaf(dense.rows, dense.cols, |out| out.copy_from_slice(&self.values[id.0]));
@@ -350,7 +362,7 @@ impl ParamView<f64> for TwinView<'_> {
 }
 
 /// All parameters of a fixture as f64, dense ones first.
-fn values(fixture: &Fixture) -> Vec<Vec<f64>> {
+pub(super) fn values(fixture: &Fixture) -> Vec<Vec<f64>> {
     let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
     let dense = fixture.params.dense.iter().map(|dense| wide(&dense.values));
     let tables = fixture
@@ -361,25 +373,57 @@ fn values(fixture: &Fixture) -> Vec<Vec<f64>> {
     dense.chain(tables).collect()
 }
 
-fn twin(fixture: &Fixture, values: &[Vec<f64>], noisy: bool) -> (Vec<f64>, f64, Vec<Vec<f64>>) {
+/// The same, moved a little at random: at first many biases are zero, which is where a relu has no slope.
+pub(super) fn shaken(fixture: &Fixture) -> Vec<Vec<f64>> {
+    let mut stream = Stream::new(&[17]);
+    let mut all = values(fixture);
+    all.iter_mut().flatten().for_each(|x| *x += 0.1 * stream.normal());
+    all
+}
+
+/// What the slow twin computed.
+pub(super) struct Twin {
+    pub(super) logits: Vec<f64>,
+    pub(super) loss: f64,
+    /// By all parameters, dense ones first.
+    pub(super) grads: Vec<Vec<f64>>,
+}
+
+/// Differentiates some loss of logits and taps, as in training or as in scoring.
+pub(super) fn differentiate(
+    fixture: &Fixture,
+    values: &[Vec<f64>],
+    noisy: bool,
+    loss: impl Fn(&mut Tape<f64>, Var, &[(Tap, Var)]) -> Var,
+) -> Twin {
     let mut tape = Tape::new();
     let noise = noisy.then(|| (0..fixture.data.len() as u32).collect());
-    let mut view = TwinView { values, fixture, dense: Vec::new(), embedded: Vec::new(), noise };
+    let (dense, embedded, taps) = (Vec::new(), Vec::new(), Vec::new());
+    let mut view = TwinView { values, fixture, dense, embedded, noise, taps };
     let out = fixture.backbone.forward(&mut view, &mut tape);
-    let weights: f64 = fixture.data.weight.iter().map(|&w| f64::from(w)).sum();
-    let loss = Objective::Bce.loss(&mut tape, out, &fixture.data.label, &fixture.data.weight, weights);
+    let loss = loss(&mut tape, out, &view.taps);
     tape.backward(loss);
-    (tape.value(out).to_vec(), tape.value(loss)[0], view.gradients(&tape))
+    Twin { logits: tape.value(out).to_vec(), loss: tape.value(loss)[0], grads: view.gradients(&tape) }
+}
+
+/// The weighted mean of the fixture's cross entropies.
+pub(super) fn bce(fixture: &Fixture, tape: &mut Tape<f64>, logits: Var) -> Var {
+    let weights: f64 = fixture.data.weight.iter().map(|&w| f64::from(w)).sum();
+    Objective::Bce.loss(tape, logits, &fixture.data.label, &fixture.data.weight, weights)
+}
+
+fn twin(fixture: &Fixture, values: &[Vec<f64>], noisy: bool) -> Twin {
+    differentiate(fixture, values, noisy, |tape, logits, _| bce(fixture, tape, logits))
 }
 
 #[test]
 fn every_gradient_meets_a_finite_difference() {
     for (name, config) in registered() {
         let fixture = fixture(&config, 9);
-        let start = values(&fixture);
+        let start = shaken(&fixture);
         for noisy in [false, true] {
             let worst = check_gradient(&start, |values| {
-                let (_, loss, grads) = twin(&fixture, values, noisy);
+                let Twin { loss, grads, .. } = twin(&fixture, values, noisy);
                 (loss, grads)
             });
             assert!(worst.error < 1e-7, "{name}, with noise {noisy}: {worst}");
@@ -392,11 +436,11 @@ fn the_plain_view_computes_what_its_slow_twin_does() {
     for (name, config) in registered() {
         let fixture = fixture(&config, 40);
         let index: Vec<u32> = (0..40).collect();
-        let (expected, ..) = twin(&fixture, &values(&fixture), false);
+        let expected = twin(&fixture, &values(&fixture), false).logits;
         for (fast, slow) in logits(&fixture, &index).iter().zip(expected) {
             assert!((f64::from(*fast) - slow).abs() < 1e-5, "{name}: {fast} and {slow}");
         }
-        let (expected, ..) = twin(&fixture, &values(&fixture), true);
+        let expected = twin(&fixture, &values(&fixture), true).logits;
         for (fast, slow) in noisy_logits(&fixture, &index).iter().zip(expected) {
             assert!((f64::from(*fast) - slow).abs() < 1e-5, "{name}, in training: {fast} and {slow}");
         }

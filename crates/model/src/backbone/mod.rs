@@ -3,6 +3,7 @@
 //! Adding one = one file here, and one line in each list below; the conformance tests walk what is registered in
 //! `conformance.rs`. What several share lies in `part`.
 
+mod afn;
 mod dcn;
 mod deep_fm;
 mod dnn;
@@ -14,7 +15,9 @@ mod lr;
 mod nfm;
 mod part;
 mod wide_deep;
+mod x_deep_fm;
 
+pub use afn::{Afn, AfnConfig, AfnForm};
 pub use dcn::{CrossVersion, Dcn, DcnConfig};
 pub use deep_fm::{DeepFm, DeepFmConfig};
 pub use dnn::{Dnn, DnnConfig};
@@ -26,6 +29,7 @@ pub use lr::{Lr, LrConfig};
 pub use nfm::{Nfm, NfmConfig};
 pub use part::{Activation, FieldsConfig, LayerInit, MlpConfig};
 pub use wide_deep::{WideDeep, WideDeepConfig};
+pub use x_deep_fm::{XDeepFm, XDeepFmConfig};
 
 use crate::encoder::Encoder;
 use crate::{Lookup, ModelError, ModelSpec, ParamView};
@@ -58,6 +62,11 @@ pub enum BackboneConfig {
     /// Field-matrixed factorisation machine.
     #[serde(rename = "fmfm")]
     FmFm(FmFmConfig),
+    /// xDeepFM.
+    #[serde(rename = "xdeepfm")]
+    XDeepFm(XDeepFmConfig),
+    /// Adaptive factorisation network, also with a network beside it.
+    Afn(AfnConfig),
 }
 
 impl Default for BackboneConfig {
@@ -89,6 +98,10 @@ pub enum Backbone {
     Dcn(Dcn),
     /// Field-matrixed factorisation machine.
     FmFm(FmFm),
+    /// xDeepFM.
+    XDeepFm(XDeepFm),
+    /// Adaptive factorisation network, also with a network beside it.
+    Afn(Afn),
 }
 
 /// Evaluates `$body` with `$model` bound to the model of whatever variant.
@@ -105,6 +118,8 @@ macro_rules! of_any {
             Backbone::Ipnn($model) => $body,
             Backbone::Dcn($model) => $body,
             Backbone::FmFm($model) => $body,
+            Backbone::XDeepFm($model) => $body,
+            Backbone::Afn($model) => $body,
         }
     };
 }
@@ -123,6 +138,8 @@ impl Backbone {
             BackboneConfig::Ipnn(config) => Backbone::Ipnn(Ipnn::build(config, encoder)?),
             BackboneConfig::Dcn(config) => Backbone::Dcn(Dcn::build(config, encoder)?),
             BackboneConfig::FmFm(config) => Backbone::FmFm(FmFm::build(config, encoder)?),
+            BackboneConfig::XDeepFm(config) => Backbone::XDeepFm(XDeepFm::build(config, encoder)?),
+            BackboneConfig::Afn(config) => Backbone::Afn(Afn::build(config, encoder)?),
         })
     }
 
