@@ -11,6 +11,7 @@ mod error;
 pub mod generator;
 pub mod objective;
 mod params;
+mod sequence;
 mod servable;
 mod spec;
 mod values;
@@ -21,6 +22,7 @@ pub use encoder::{Encoder, EncoderConfig};
 pub use error::ModelError;
 pub use objective::Objective;
 pub use params::{Dense, Params, Statistic};
+pub use sequence::{Matching, Sequence};
 pub use servable::{Generated, Servable, Serving};
 pub use spec::{
     DenseId, DenseInit, DenseSpec, EmbeddingInit, ModelSpec, StatisticId, StatisticSpec, TableId, TableSpec,

@@ -1,8 +1,9 @@
 //! What a backbone may ask of its parameters.
 
+use crate::sequence::{Entries, Sequence};
 use crate::{DenseId, StatisticId, TableId, Values};
 use perennial_core::Column;
-use perennial_nn::{Real, Tape, Var};
+use perennial_nn::{Groups, Real, Tape, Var};
 use perennial_table::{Place, Pool, Touches};
 
 /// One block of columns of an embedded input.
@@ -53,6 +54,9 @@ pub trait ParamView<T: Real> {
     /// Inputs side by side, `[batch, sum of widths]`: a table's dim for rows, one for a number.
     fn embed(&mut self, tape: &mut Tape<T>, lookups: &[Lookup]) -> Var;
 
+    /// Histories entry by entry, `[entries, sum of widths]`, and how many of them are each example's.
+    fn sequence(&mut self, tape: &mut Tape<T>, sequence: &Sequence) -> (Var, Groups);
+
     /// A running statistic, `[1, cols]`, without a gradient.
     fn statistic(&mut self, tape: &mut Tape<T>, id: StatisticId) -> Var;
 
@@ -86,7 +90,7 @@ pub struct PlainView<'a, V> {
 pub struct Use {
     /// Table that was looked up.
     pub table: TableId,
-    /// The embedded input `[batch, stride]`.
+    /// The embedded input `[batch, stride]`, or entries of histories `[entries, stride]`.
     pub var: Var,
     /// This table's block of columns.
     pub place: Place,
@@ -105,6 +109,7 @@ pub struct ViewBuffers {
     pub taps: Vec<(Tap, Var)>,
     /// What layers saw of running statistics, and over how many rows.
     pub seen: Vec<(StatisticId, Var, usize)>,
+    entries: Entries,
 }
 
 impl ViewBuffers {
@@ -139,6 +144,16 @@ impl<'a, V: Values> PlainView<'a, V> {
     ) -> PlainView<'a, V> {
         buffers.clear();
         PlainView { values, columns, index, buffers, training: false, noise: None }
+    }
+
+    /// The lists of touches, with room for so many more; taken out while the view itself is read.
+    fn take_touches(&mut self, more: usize) -> Vec<Touches> {
+        let mut touches = std::mem::take(&mut self.buffers.touches);
+        let needed = self.buffers.uses.len() + more;
+        if touches.len() < needed {
+            touches.resize_with(needed, Touches::default);
+        }
+        touches
     }
 
     fn width(&self, lookup: &Lookup) -> usize {
@@ -203,17 +218,40 @@ impl<V: Values> ParamView<f32> for PlainView<'_, V> {
     fn embed(&mut self, tape: &mut Tape<f32>, lookups: &[Lookup]) -> Var {
         let stride: usize = lookups.iter().map(|lookup| self.width(lookup)).sum();
         let first = self.buffers.uses.len();
-        // Taken out while the view itself is read; put back below.
-        let mut touches = std::mem::take(&mut self.buffers.touches);
-        if touches.len() < first + lookups.len() {
-            touches.resize_with(first + lookups.len(), Touches::default);
-        }
+        let mut touches = self.take_touches(lookups.len());
         let var = self.leaf(tape, self.index.len(), stride, |out| {
             self.fill(lookups, &mut touches[first..], out, stride);
         });
         self.buffers.touches = touches;
         self.record_uses(lookups, var, stride);
         var
+    }
+
+    fn sequence(&mut self, tape: &mut Tape<f32>, sequence: &Sequence) -> (Var, Groups) {
+        let mut entries = std::mem::take(&mut self.buffers.entries);
+        entries.select(sequence, self.columns, self.index);
+        let groups = tape.groups(entries.lengths().iter().copied());
+        let stride = sequence.parts.iter().map(|(table, _)| self.values.dim(*table)).sum();
+        let mut touches = self.take_touches(sequence.parts.len());
+        let mut touched = touches[self.buffers.uses.len()..].iter_mut();
+        let var = self.leaf(tape, entries.len(), stride, |out| {
+            let mut offset = 0;
+            for &(table, feature) in &sequence.parts {
+                let record = if self.training { touched.next() } else { None };
+                entries.with_ids(&self.columns[feature], |ids, positions| {
+                    self.values.gather(table, ids, positions, Pool::Sum, out, Place { stride, offset }, record);
+                });
+                offset += self.values.dim(table);
+            }
+        });
+        self.buffers.touches = touches;
+        self.buffers.entries = entries;
+        let mut offset = 0;
+        for &(table, _) in &sequence.parts {
+            self.buffers.uses.push(Use { table, var, place: Place { stride, offset } });
+            offset += self.values.dim(table);
+        }
+        (var, groups)
     }
 
     fn statistic(&mut self, tape: &mut Tape<f32>, id: StatisticId) -> Var {

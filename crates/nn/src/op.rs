@@ -4,10 +4,13 @@
 //! `backward`. To add one: write its file, add its line to [`Op`] and to [`Op::backward`].
 
 mod activate;
+mod attend;
+mod attention_input;
 mod batch_norm;
 mod bce;
 mod bi_interaction;
 mod cin;
+mod co_action;
 mod concat;
 mod cross;
 mod dropout;
@@ -24,6 +27,7 @@ mod sum_groups;
 mod transpose_vectors;
 
 pub use batch_norm::Normalised;
+pub use co_action::{CO_ACTION_LAYERS, CoActionShape};
 
 use crate::{Real, Tape, Var};
 
@@ -50,6 +54,9 @@ pub(crate) enum Op {
     SumGroups(sum_groups::SumGroups),
     Cin(cin::Cin),
     LogMagnitude(log_magnitude::LogMagnitude),
+    AttentionInput(attention_input::AttentionInput),
+    Attend(attend::Attend),
+    CoAction(co_action::CoAction),
 }
 
 impl Op {
@@ -75,6 +82,9 @@ impl Op {
             Op::SumGroups(op) => op.backward(tape, y),
             Op::Cin(op) => op.backward(tape, y),
             Op::LogMagnitude(op) => op.backward(tape, y),
+            Op::AttentionInput(op) => op.backward(tape, y),
+            Op::Attend(op) => op.backward(tape, y),
+            Op::CoAction(op) => op.backward(tape, y),
         }
     }
 }

@@ -12,6 +12,15 @@ pub struct Var {
     pass: u32,
 }
 
+/// Runs of rows of different lengths, one after the other: the histories of a batch's examples. Valid until the tape
+/// is reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Groups {
+    first: u32,
+    count: u32,
+    pass: u32,
+}
+
 /// Records operations as they are computed and walks back over them.
 ///
 /// Values and gradients live in two arenas that [`Tape::reset`] rewinds, so that a step allocates nothing once the
@@ -22,6 +31,8 @@ pub struct Tape<T: Real> {
     nodes: Vec<Node>,
     /// Inputs of operations that take any number of them.
     pub(crate) parts: Vec<Var>,
+    /// Where each run of rows ends, for all [`Groups`].
+    pub(crate) ends: Vec<u32>,
     values: Arena<T>,
     grads: Arena<T>,
     pass: u32,
@@ -80,6 +91,7 @@ impl<T: Real> Tape<T> {
     pub fn reset(&mut self) {
         self.nodes.clear();
         self.parts.clear();
+        self.ends.clear();
         self.values.rewind();
         self.grads.rewind();
         self.pass = self.pass.wrapping_add(1);
@@ -94,6 +106,28 @@ impl<T: Real> Tape<T> {
     /// row-major buffer zeroed.
     pub fn constant(&mut self, rows: usize, cols: usize, fill: impl FnOnce(&mut [T])) -> Var {
         self.source(rows, cols, false, fill)
+    }
+
+    /// Runs of these lengths, of which some or all may be zero.
+    pub fn groups(&mut self, lengths: impl IntoIterator<Item = usize>) -> Groups {
+        let (first, mut end) = (self.ends.len(), 0u32);
+        for length in lengths {
+            end += u32::try_from(length).expect("a batch holds fewer than 2^32 rows");
+            self.ends.push(end);
+        }
+        Groups { first: first as u32, count: (self.ends.len() - first) as u32, pass: self.pass }
+    }
+
+    /// Number of runs, and of rows in all of them.
+    pub fn group_sizes(&self, groups: Groups) -> (usize, usize) {
+        let ends = &self.ends[self.range(groups)];
+        (ends.len(), ends.last().map_or(0, |end| *end as usize))
+    }
+
+    /// Where a stretch of [`Tape::ends`] lies.
+    pub(crate) fn range(&self, groups: Groups) -> Range<usize> {
+        assert_eq!(groups.pass, self.pass, "{groups:?} were made before the tape's last reset, or by another tape");
+        groups.first as usize..(groups.first + groups.count) as usize
     }
 
     /// Row-major elements.
@@ -212,6 +246,12 @@ impl<T: Real> Tape<T> {
         let stretch = &self.nodes[y.index as usize].stretch;
         (self.values.get(stretch.clone()), self.grads.get(stretch.clone()))
     }
+}
+
+/// The rows of each run, given where runs end.
+pub(crate) fn runs(ends: &[u32]) -> impl Iterator<Item = Range<usize>> {
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    starts.zip(ends).map(|(start, &end)| start as usize..end as usize)
 }
 
 #[cfg(test)]

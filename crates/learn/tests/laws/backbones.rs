@@ -1,11 +1,13 @@
 //! What must hold of learning on every backbone.
 
-use crate::world::{Loop, examples, period};
+use crate::world::{Loop, examples, period, seen};
+use perennial_core::{Column, Examples, Spans, Stream};
 use perennial_learn::strategy::{AsmgGru, AsmgLinear};
 use perennial_learn::{Learned, StrategyConfig};
 use perennial_model::backbone::{
-    Activation, AfnConfig, AfnForm, DcnConfig, DeepFmConfig, DnnConfig, FieldsConfig, FmConfig, FmFmConfig, IpnnConfig,
-    MlpConfig, NfmConfig, WideDeepConfig, XDeepFmConfig,
+    Activation, AfnConfig, AfnForm, AttentionConfig, AttentionNorm, CanConfig, CoActionConfig, DcnConfig, DeepFmConfig,
+    DinConfig, DnnConfig, FieldsConfig, FmConfig, FmFmConfig, IpnnConfig, MlpConfig, NfmConfig, WideDeepConfig,
+    XDeepFmConfig,
 };
 use perennial_model::{BackboneConfig, EmbeddingInit};
 use perennial_table::RowMode;
@@ -108,4 +110,80 @@ fn dropout_is_keyed_by_the_seed() {
     };
     assert_eq!(trained(1), trained(1));
     assert_ne!(trained(1), trained(2));
+}
+
+/// Those that read histories entry by entry. The user is no input: only the history tells what is liked.
+fn readers_of_histories() -> Vec<(&'static str, BackboneConfig)> {
+    let inputs = Some(["item", "history.item"].map(String::from).to_vec());
+    let fields = FieldsConfig { dim: 6, inputs, init: EmbeddingInit::Normal { std: 0.1 }, ..FieldsConfig::default() };
+    let mlp = MlpConfig { hidden: vec![16, 8], ..MlpConfig::default() };
+    let attention = |norm| AttentionConfig { hidden: vec![8], norm, ..AttentionConfig::default() };
+    let din = |norm| DinConfig { fields: fields.clone(), attention: attention(norm), search: None, mlp: mlp.clone() };
+    let can = CanConfig {
+        fields: fields.clone(),
+        attention: attention(AttentionNorm::None),
+        co_action: CoActionConfig { init: EmbeddingInit::Uniform { limit: 0.3 }, ..CoActionConfig::default() },
+        mlp: MlpConfig { dropout: 0.1, ..mlp.clone() },
+        ..CanConfig::default()
+    };
+    vec![
+        ("din", BackboneConfig::Din(din(AttentionNorm::None))),
+        ("din, softmax", BackboneConfig::Din(din(AttentionNorm::SoftmaxScaled))),
+        ("can", BackboneConfig::Can(can)),
+    ]
+}
+
+/// Past items are of one parity for each example, and liked is what shares it; of every fifth nothing is known.
+fn with_histories(index: u32) -> Examples {
+    let mut part = examples(index, 0, |_, _| false);
+    let mut stream = Stream::new(&[u64::from(index), 77]);
+    let (mut spans, mut ids) = (Spans::default(), Vec::new());
+    for example in 0..part.len() {
+        let (len, parity) = ((example % 5) as u32, stream.below(2) as u32);
+        spans.push(ids.len() as u32, len);
+        ids.extend((0..len).map(|_| 2 * stream.below(10) as u32 + parity));
+        let Column::Id(items) = &part.columns[1] else { panic!("items") };
+        part.label[example] = f32::from(u8::from(len > 0 && items[example] % 2 == parity));
+    }
+    part.columns[2] = Column::Bag { spans, ids, weights: None };
+    part
+}
+
+fn accuracy(world: &Loop, learned: &Learned, index: u32) -> f64 {
+    let part = with_histories(index);
+    let logits = learned.serving().score(&part.keys, &part.columns, part.len(), &world.workers).unwrap();
+    let right = logits.iter().zip(&part.label).filter(|(z, y)| (**z > 0.0) == (**y > 0.5)).count();
+    right as f64 / part.len() as f64
+}
+
+#[test]
+fn histories_are_read() {
+    for (name, backbone) in readers_of_histories() {
+        let trained = |workers| {
+            let mut world = world(backbone.clone(), workers);
+            world.training.pretrain_epochs = 20;
+            let blank = world.blank();
+            let seen = seen(0, with_histories(0));
+            let learned = world.with_env(&blank, |env| perennial_learn::pretrain(blank.clone(), &seen, env)).unwrap().0;
+            (accuracy(&world, &learned, 1), learned.digest())
+        };
+        let (accuracy, alone) = trained(1);
+        assert!(accuracy > 0.95, "{name}: {accuracy}");
+        assert_eq!(trained(2).1, alone, "{name}: two workers");
+    }
+}
+
+/// A generator makes the rows of a batch's histories, too.
+#[test]
+fn models_that_read_histories_can_be_generated() {
+    let linear = StrategyConfig::AsmgLinear(AsmgLinear { sequence: 2, ..AsmgLinear::default() });
+    for (name, backbone) in readers_of_histories() {
+        let world = world(backbone, 2);
+        let pretrained = world.pretrain();
+        let learned = (1..5).fold(pretrained.clone(), |learned, at| {
+            world.update(&linear, &pretrained, learned, &seen(at, with_histories(at)))
+        });
+        assert!(learned.generated.is_some(), "{name}");
+        assert!(accuracy(&world, &learned, 5) > 0.6, "{name}");
+    }
 }

@@ -162,7 +162,7 @@ impl Beside {
     fn build(config: &AfnConfig, encoder: &Encoder, recipe: &mut Recipe) -> Result<Beside, ModelError> {
         let fields = FieldsConfig { init: config.deep_init, init_of: Default::default(), ..config.fields.clone() };
         let fields = Fields::build("deep.embedding", &fields, encoder, recipe)?;
-        let mlp = Mlp::build("deep_mlp", fields.width(), &config.deep_mlp, recipe)?;
+        let mlp = Mlp::build("deep_mlp", fields.width(), &config.deep_mlp, recipe)?.unwatched();
         let stop = config.form == AfnForm::AfnPlusSg;
         let init = if stop { DenseInit::Constant(0.5) } else { config.mlp.init.weights(2, 1) };
         let weight = recipe.dense("join.weight", [2, 1], init);

@@ -1,15 +1,17 @@
 //! Laws that every backbone obeys. A new backbone adds itself to `registered` and is covered.
 
 use super::afn::tests::small as small_afn;
+use super::can::tests::small as small_can;
+use super::din::tests::{searching, small as small_din};
 use super::*;
 use crate::encoder::{EncoderConfig, RESERVED_ROWS};
 use crate::view::{PlainView, ViewBuffers};
-use crate::{DenseId, EmbeddingInit, Noise, Objective, Params, StatisticId, Tap};
+use crate::{DenseId, EmbeddingInit, Matching, Noise, Objective, Params, Sequence, StatisticId, Tap};
 use perennial_core::rng::hash_text;
 use perennial_core::{Column, Examples, FeatureSet, Schema, Spans, Stream};
-use perennial_nn::check_gradient;
 use perennial_nn::optim::{Optimiser, Rule};
-use perennial_table::{Pool, RowMode};
+use perennial_nn::{Groups, check_gradient};
+use perennial_table::{Pool, RowMode, Selection};
 
 fn registered() -> Vec<(&'static str, BackboneConfig)> {
     let base = EmbeddingMlpConfig { dim: 3, hidden: vec![5, 4], ..EmbeddingMlpConfig::default() };
@@ -43,13 +45,25 @@ fn registered() -> Vec<(&'static str, BackboneConfig)> {
         ("xdeepfm, relu", BackboneConfig::XDeepFm(XDeepFmConfig { relu: true, ..xdeep })),
         ("afn", BackboneConfig::Afn(small_afn(AfnForm::Afn))),
         ("afn_plus_joint", BackboneConfig::Afn(small_afn(AfnForm::AfnPlusJoint))),
+        ("din", BackboneConfig::Din(small_din(AttentionNorm::None, Activation::Dice))),
+        ("din, softmax", BackboneConfig::Din(small_din(AttentionNorm::SoftmaxScaled, Activation::Sigmoid))),
+        ("din, searching", BackboneConfig::Din(searching())),
+        ("can", BackboneConfig::Can(small_can())),
+        (
+            "can, numbers",
+            BackboneConfig::Can(CanConfig { input_norm: false, fields: searching().fields, ..small_can() }),
+        ),
         ("fmfm, diagonal", BackboneConfig::FmFm(FmFmConfig { matrix: PairMatrixForm::Diagonal, ..fm_fm })),
     ]
 }
 
-/// Vectors of 3, large enough to tell models apart.
+/// Six features of all kinds, as vectors of 3, large enough to tell models apart.
 pub(super) fn small_fields() -> FieldsConfig {
-    FieldsConfig { dim: 3, init: EmbeddingInit::Normal { std: 0.4 }, ..FieldsConfig::default() }
+    FieldsConfig { dim: 3, inputs: six(), init: EmbeddingInit::Normal { std: 0.4 }, ..FieldsConfig::default() }
+}
+
+pub(super) fn six() -> Option<Vec<String>> {
+    Some(["user", "item", "tags", "price", "history.item", "history.tags"].map(String::from).to_vec())
 }
 
 /// Layers of 5 and 4.
@@ -63,8 +77,9 @@ fn schema() -> Schema {
         name = "conformance"
         field = [
           { name = "user", kind = "id", role = "user", id = "int" },
-          { name = "item", kind = "id", role = "item", id = "int" },
+          { name = "item", kind = "id", role = "item", id = "int", key = true },
           { name = "tags", kind = "ids", role = "item", id = "int" },
+          { name = "category", kind = "id", role = "item", id = "int" },
           { name = "price", kind = "numeric", role = "item" },
           { name = "when", kind = "timestamp", unit = "s" },
           { name = "y", kind = "label" },
@@ -92,15 +107,19 @@ fn examples(rows: usize, seed: u64) -> Examples {
     };
     let (users, items) = (ids(rows, 4), ids(rows, 6));
     let (tags, past, past_tags) = (ids(rows * 2, 3), ids(rows * 3, 6), ids(rows * 3, 3));
+    let categories_of = |items: &[u32]| items.iter().map(|item| item % 3).collect::<Vec<u32>>();
+    let (categories, past_categories) = (categories_of(&items), categories_of(&past));
     Examples {
-        keys: vec![vec![10, 11, 12, 13], (20..26).collect(), vec![30, 31, 32]],
+        keys: vec![vec![10, 11, 12, 13], (20..26).collect(), vec![30, 31, 32], vec![40, 41, 42]],
         columns: vec![
             Column::Id(users),
             Column::Id(items),
             bag(tags, 2, false),
+            Column::Id(categories),
             Column::Numeric((0..rows).map(|i| (i as f32 * 0.7).sin()).collect()),
             bag(past, 3, false),
             bag(past_tags, 3, true),
+            bag(past_categories, 3, false),
         ],
         label: (0..rows).map(|i| ((i * 7) % 3 == 0) as u8 as f32).collect(),
         weight: (0..rows).map(|i| 1.0 + (i % 2) as f32).collect(),
@@ -130,6 +149,12 @@ pub(super) fn fixture(config: &BackboneConfig, rows: usize) -> Fixture {
     }
     let columns = encoder.encode(&data).unwrap();
     Fixture { encoder, backbone, params, columns, data }
+}
+
+/// Places of the past items of an example's category among all past items.
+pub(super) fn matches(fixture: &Fixture, example: usize, category: u32) -> Vec<usize> {
+    let Column::Bag { spans, ids, .. } = &fixture.columns[7] else { panic!("categories of past items") };
+    spans.range(example).filter(|&at| ids[at] == category).collect()
 }
 
 /// What tests of single models do with a fixture.
@@ -190,21 +215,35 @@ impl Fixture {
         grads[at].clone()
     }
 
+    /// The vectors of a past item and of its category, side by side.
+    pub(super) fn entry(&self, place: usize) -> Vec<f32> {
+        let row = |name: &str, feature: usize| {
+            let Column::Bag { ids, .. } = &self.columns[feature] else { panic!("a history") };
+            let table = self.params.tables.iter().find(|table| table.spec().name == name).expect("a table");
+            table.row(ids[place]).to_vec()
+        };
+        [row("embedding.item", 5), row("embedding.category", 7)].concat()
+    }
+
     /// Number of values of all dense tensors.
     pub(super) fn dense_parameters(&self) -> usize {
         self.params.dense.iter().map(|dense| dense.values.len()).sum()
     }
 
     /// For models that read a linear part, then vectors: that part and the vectors of each example, by loops.
-    pub(super) fn linear_and_vectors(&self, fields: usize, dim: usize) -> (Vec<f64>, Vec<Vec<f64>>) {
+    pub(super) fn linear_and_vectors(&self, dim: usize) -> (Vec<f64>, Vec<Vec<f64>>) {
         let dense = |name: &str| self.params.dense.iter().find(|d| d.name == name).map(|d| d.values.as_slice());
-        let (linear, vectors) = self.backbone.lookups().split_at(fields);
-        let all = |lookups: &[Lookup], numbers: &str, dim: usize, example: usize| {
+        let all = |prefix: &str, dim: usize, example: usize| {
+            let numbers = format!("{prefix}.numbers");
+            let belongs = |lookup: &&Lookup| match lookup {
+                Lookup::Number { .. } => true,
+                Lookup::Rows { table, .. } => self.params.tables[table.0].spec().name.starts_with(prefix),
+            };
             let mut next_number = 0;
             let vector = |lookup: &Lookup| match *lookup {
                 Lookup::Number { feature } => {
                     let Column::Numeric(values) = &self.columns[feature] else { panic!("a number") };
-                    let own = &dense(numbers).expect("numbers have weights")[next_number * dim..][..dim];
+                    let own = &dense(&numbers).expect("numbers have weights")[next_number * dim..][..dim];
                     next_number += 1;
                     own.iter().map(|&w| f64::from(w) * f64::from(values[example])).collect::<Vec<_>>()
                 }
@@ -217,12 +256,12 @@ impl Fixture {
                     sum
                 }
             };
-            lookups.iter().flat_map(vector).collect::<Vec<f64>>()
+            self.backbone.lookups().iter().filter(belongs).flat_map(vector).collect::<Vec<f64>>()
         };
         let bias = f64::from(dense("linear.bias").expect("a bias")[0]);
         let examples = 0..self.data.len();
-        let sums = examples.clone().map(|i| bias + all(linear, "linear.numbers", 1, i).iter().sum::<f64>());
-        (sums.collect(), examples.map(|i| all(vectors, "embedding.numbers", dim, i)).collect())
+        let sums = examples.clone().map(|i| bias + all("linear", 1, i).iter().sum::<f64>());
+        (sums.collect(), examples.map(|i| all("embedding", dim, i)).collect())
     }
 }
 
@@ -248,6 +287,7 @@ struct TwinView<'a> {
     /// `(parameter, its gradient)` is read off these after the backward pass.
     dense: Vec<(DenseId, Var)>,
     embedded: Vec<(Vec<Lookup>, Var)>,
+    sequences: Vec<(Sequence, Var)>,
     /// Names of the examples, in a pass with noise.
     noise: Option<Vec<u32>>,
     taps: Vec<(Tap, Var)>,
@@ -298,11 +338,64 @@ impl TwinView<'_> {
                 offset += dim;
             }
         }
+        for (sequence, var) in &self.sequences {
+            let stride = tape.shape(*var).1;
+            for (at, entry) in self.entries(sequence).concat().into_iter().enumerate() {
+                let mut offset = 0;
+                for (&(table, _), row) in sequence.parts.iter().zip(entry) {
+                    let dim = self.fixture.params.tables[table.0].dim();
+                    for d in 0..dim {
+                        grads[self.fixture.params.dense.len() + table.0][row * dim + d] +=
+                            tape.grad(*var)[at * stride + offset + d];
+                    }
+                    offset += dim;
+                }
+            }
+        }
         grads
+    }
+
+    /// For each example its entries, each with a row per part: filtered, then cut, by the definition.
+    fn entries(&self, sequence: &Sequence) -> Vec<Vec<Vec<usize>>> {
+        let ids = |feature: usize, example: usize| match &self.fixture.columns[feature] {
+            Column::Bag { spans, ids, .. } => ids[spans.range(example)].to_vec(),
+            Column::Id(ids) => vec![ids[example]],
+            Column::Numeric(_) => panic!("a number is not looked up"),
+        };
+        let of = |example: usize| {
+            let len = ids(sequence.parts[0].1, example).len();
+            let mut places: Vec<usize> = (0..len).collect();
+            if let Some(Matching { entry, example: feature }) = sequence.matching {
+                let wanted = ids(feature, example)[0];
+                places.retain(|&place| wanted > 1 && ids(entry, example)[place] == wanted);
+            }
+            let from = places.len() - sequence.most_recent.unwrap_or(len).min(places.len());
+            let row =
+                |place: usize| sequence.parts.iter().map(move |part| ids(part.1, example)[place] as usize).collect();
+            places[from..].iter().map(|&place| row(place)).collect::<Vec<Vec<usize>>>()
+        };
+        (0..self.fixture.data.len()).map(of).collect()
     }
 }
 
 impl ParamView<f64> for TwinView<'_> {
+    fn sequence(&mut self, tape: &mut Tape<f64>, sequence: &Sequence) -> (Var, Groups) {
+        let entries = self.entries(sequence);
+        let groups = tape.groups(entries.iter().map(Vec::len));
+        let values = entries.concat().into_iter().flat_map(|entry| {
+            let parts = sequence.parts.iter().zip(entry).flat_map(|(&(table, _), row)| {
+                let dim = self.fixture.params.tables[table.0].dim();
+                self.table(table.0)[row * dim..][..dim].to_vec()
+            });
+            parts.collect::<Vec<f64>>()
+        });
+        let values: Vec<f64> = values.collect();
+        let stride = sequence.parts.iter().map(|(table, _)| self.fixture.params.tables[table.0].dim()).sum();
+        let var = tape.leaf(entries.concat().len(), stride, |out| out.copy_from_slice(&values));
+        self.sequences.push((sequence.clone(), var));
+        (var, groups)
+    }
+
     fn statistic(&mut self, tape: &mut Tape<f64>, id: StatisticId) -> Var {
         let values = &self.fixture.params.statistics[id.0].values;
         tape.constant(1, values.len(), |out| out.iter_mut().zip(values).for_each(|(out, &x)| *out = f64::from(x)))
@@ -398,8 +491,8 @@ pub(super) fn differentiate(
 ) -> Twin {
     let mut tape = Tape::new();
     let noise = noisy.then(|| (0..fixture.data.len() as u32).collect());
-    let (dense, embedded, taps) = (Vec::new(), Vec::new(), Vec::new());
-    let mut view = TwinView { values, fixture, dense, embedded, noise, taps };
+    let (dense, embedded, sequences, taps) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut view = TwinView { values, fixture, dense, embedded, sequences, noise, taps };
     let out = fixture.backbone.forward(&mut view, &mut tape);
     let loss = loss(&mut tape, out, &view.taps);
     tape.backward(loss);
@@ -427,6 +520,49 @@ fn every_gradient_meets_a_finite_difference() {
                 (loss, grads)
             });
             assert!(worst.error < 1e-7, "{name}, with noise {noisy}: {worst}");
+        }
+    }
+}
+
+/// What training adds to rows and tensors is what the slow twin says.
+#[test]
+fn gradients_end_where_they_belong() {
+    for (name, config) in registered() {
+        let fixture = fixture(&config, 23);
+        let expected = twin(&fixture, &values(&fixture), true).grads;
+        let (mut tape, mut buffers) = (Tape::new(), ViewBuffers::default());
+        let index: Vec<u32> = (0..23).collect();
+        let mut view = PlainView::training(&fixture.params, &fixture.columns, &index, Some(1), &mut buffers);
+        let out = fixture.backbone.forward(&mut view, &mut tape);
+        let weights: f64 = fixture.data.weight.iter().map(|&w| f64::from(w)).sum();
+        let loss = Objective::Bce.loss(&mut tape, out, &fixture.data.label, &fixture.data.weight, weights);
+        tape.backward(loss);
+        let mut got: Vec<Vec<f64>> = expected.iter().map(|grads| vec![0.0; grads.len()]).collect();
+        for &(id, var) in &buffers.dense {
+            got[id.0].iter_mut().zip(tape.grad(var)).for_each(|(sum, &g)| *sum += f64::from(g));
+        }
+        for (used, touches) in buffers.uses.iter().zip(&buffers.touches) {
+            let table = &fixture.params.tables[used.table.0];
+            let (dim, mut selection) = (table.dim(), Selection::default());
+            selection.clear(table.rows());
+            for lookup in fixture.backbone.lookups() {
+                match *lookup {
+                    Lookup::Rows { table, feature, .. } if table == used.table => {
+                        selection.add(&fixture.columns[feature], &index);
+                    }
+                    _ => {}
+                }
+            }
+            let mut sums = vec![0.0; selection.rows().len() * dim];
+            selection.sum(touches, tape.grad(used.var), used.place, dim, &mut sums);
+            let got = &mut got[fixture.params.dense.len() + used.table.0];
+            for (&row, sums) in selection.rows().iter().zip(sums.chunks(dim)) {
+                got[row as usize * dim..][..dim].iter_mut().zip(sums).for_each(|(got, &g)| *got += f64::from(g));
+            }
+        }
+        for (parameter, (got, expected)) in got.iter().flatten().zip(expected.iter().flatten()).enumerate() {
+            let error = (got - expected).abs() / expected.abs().max(1.0);
+            assert!(error < 1e-4, "{name}, {parameter}: {got}, expected {expected}");
         }
     }
 }

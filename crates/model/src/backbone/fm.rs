@@ -71,7 +71,7 @@ mod tests {
             let config = FmConfig { fields: FieldsConfig { inputs, ..small_fields() } };
             let mut fixture = fixture(&BackboneConfig::Fm(config), 12);
             fixture.scatter(0.5);
-            let (linear, vectors) = fixture.linear_and_vectors(4, 3);
+            let (linear, vectors) = fixture.linear_and_vectors(3);
             for (i, logit) in fixture.logits().into_iter().enumerate() {
                 let mut expected = linear[i];
                 for a in 0..4 {

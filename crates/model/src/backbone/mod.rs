@@ -4,8 +4,10 @@
 //! `conformance.rs`. What several share lies in `part`.
 
 mod afn;
+mod can;
 mod dcn;
 mod deep_fm;
+mod din;
 mod dnn;
 mod embedding_mlp;
 mod fm;
@@ -18,8 +20,10 @@ mod wide_deep;
 mod x_deep_fm;
 
 pub use afn::{Afn, AfnConfig, AfnForm};
+pub use can::{Can, CanConfig, CoActionConfig};
 pub use dcn::{CrossVersion, Dcn, DcnConfig};
 pub use deep_fm::{DeepFm, DeepFmConfig};
+pub use din::{Din, DinConfig};
 pub use dnn::{Dnn, DnnConfig};
 pub use embedding_mlp::{EmbeddingMlp, EmbeddingMlpConfig, History};
 pub use fm::{Fm, FmConfig};
@@ -27,7 +31,7 @@ pub use fm_fm::{FmFm, FmFmConfig, PairMatrixForm};
 pub use ipnn::{Ipnn, IpnnConfig};
 pub use lr::{Lr, LrConfig};
 pub use nfm::{Nfm, NfmConfig};
-pub use part::{Activation, FieldsConfig, LayerInit, MlpConfig};
+pub use part::{Activation, AttentionConfig, AttentionNorm, FieldsConfig, LayerInit, MlpConfig, SearchConfig};
 pub use wide_deep::{WideDeep, WideDeepConfig};
 pub use x_deep_fm::{XDeepFm, XDeepFmConfig};
 
@@ -67,6 +71,10 @@ pub enum BackboneConfig {
     XDeepFm(XDeepFmConfig),
     /// Adaptive factorisation network, also with a network beside it.
     Afn(AfnConfig),
+    /// Deep interest network.
+    Din(DinConfig),
+    /// Co-action network.
+    Can(CanConfig),
 }
 
 impl Default for BackboneConfig {
@@ -102,6 +110,10 @@ pub enum Backbone {
     XDeepFm(XDeepFm),
     /// Adaptive factorisation network, also with a network beside it.
     Afn(Afn),
+    /// Deep interest network.
+    Din(Din),
+    /// Co-action network.
+    Can(Can),
 }
 
 /// Evaluates `$body` with `$model` bound to the model of whatever variant.
@@ -120,6 +132,8 @@ macro_rules! of_any {
             Backbone::FmFm($model) => $body,
             Backbone::XDeepFm($model) => $body,
             Backbone::Afn($model) => $body,
+            Backbone::Din($model) => $body,
+            Backbone::Can($model) => $body,
         }
     };
 }
@@ -140,6 +154,8 @@ impl Backbone {
             BackboneConfig::FmFm(config) => Backbone::FmFm(FmFm::build(config, encoder)?),
             BackboneConfig::XDeepFm(config) => Backbone::XDeepFm(XDeepFm::build(config, encoder)?),
             BackboneConfig::Afn(config) => Backbone::Afn(Afn::build(config, encoder)?),
+            BackboneConfig::Din(config) => Backbone::Din(Din::build(config, encoder)?),
+            BackboneConfig::Can(config) => Backbone::Can(Can::build(config, encoder)?),
         })
     }
 

@@ -61,7 +61,7 @@ impl WideDeep {
 mod tests {
     use super::*;
     use crate::BackboneConfig;
-    use crate::backbone::conformance::{fixture, small_fields, small_mlp};
+    use crate::backbone::conformance::{fixture, six, small_fields, small_mlp};
     use crate::backbone::{DnnConfig, LrConfig};
 
     /// Parameters of one name have the same first values, whatever the model.
@@ -70,7 +70,7 @@ mod tests {
         let (fields, mlp) = (small_fields(), small_mlp());
         let mut whole =
             fixture(&BackboneConfig::WideDeep(WideDeepConfig { fields: fields.clone(), mlp: mlp.clone() }), 9);
-        let mut wide = fixture(&BackboneConfig::Lr(LrConfig::default()), 9);
+        let mut wide = fixture(&BackboneConfig::Lr(LrConfig { inputs: six(), ..LrConfig::default() }), 9);
         let deep = fixture(&BackboneConfig::Dnn(DnnConfig { fields, mlp }), 9).logits();
         whole.scatter_like("linear", 0.3);
         wide.scatter_like("linear", 0.3);

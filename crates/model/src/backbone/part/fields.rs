@@ -4,7 +4,8 @@ use super::{Recipe, check_width};
 use crate::backbone::History;
 use crate::encoder::{Encoder, Input};
 use crate::view::Lookup;
-use crate::{DenseId, DenseInit, EmbeddingInit, ModelError, ParamView};
+use crate::{DenseId, DenseInit, EmbeddingInit, ModelError, ParamView, TableId};
+use perennial_core::VocabId;
 use perennial_nn::{Real, Tape, Var};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,6 +49,57 @@ pub(in crate::backbone) struct Fields {
     dim: usize,
 }
 
+/// One table per vocabulary, made when it is first asked for.
+pub(in crate::backbone) struct Tables<'a> {
+    prefix: &'a str,
+    config: &'a FieldsConfig,
+    encoder: &'a Encoder,
+    made: BTreeMap<VocabId, TableId>,
+}
+
+impl<'a> Tables<'a> {
+    /// Tables called `<prefix>.<domain>`; an impossible width is an error.
+    pub(in crate::backbone) fn new(
+        prefix: &'a str,
+        config: &'a FieldsConfig,
+        encoder: &'a Encoder,
+    ) -> Result<Tables<'a>, ModelError> {
+        check_width("fields.dim", config.dim, 4096)?;
+        Ok(Tables { prefix, config, encoder, made: BTreeMap::new() })
+    }
+
+    /// Width of all tables.
+    pub(in crate::backbone) fn dim(&self) -> usize {
+        self.config.dim
+    }
+
+    /// Whose vocabularies they are of.
+    pub(in crate::backbone) fn encoder(&self) -> &'a Encoder {
+        self.encoder
+    }
+
+    /// The table of a vocabulary.
+    pub(in crate::backbone) fn of(&mut self, vocab: VocabId, recipe: &mut Recipe) -> TableId {
+        *self.made.entry(vocab).or_insert_with(|| {
+            let domain = self.encoder.vocabulary_name(vocab);
+            let init = self.config.init_of.get(&domain).copied().unwrap_or(self.config.init);
+            recipe.table(format!("{}.{domain}", self.prefix), vocab, self.config.dim, init)
+        })
+    }
+
+    /// An initialisation for a domain that has no table is a mistake, and a silent one would change results.
+    pub(in crate::backbone) fn finish(self) -> Result<(), ModelError> {
+        let domains: Vec<String> = self.made.keys().map(|vocab| self.encoder.vocabulary_name(*vocab)).collect();
+        match self.config.init_of.keys().find(|domain| !domains.contains(domain)) {
+            None => Ok(()),
+            Some(domain) => Err(ModelError::Config {
+                key: format!("fields.init_of.{domain}"),
+                problem: format!("there is no such table; there are: {}", domains.join(", ")),
+            }),
+        }
+    }
+}
+
 impl Fields {
     /// Declares one table `<prefix>.<domain>` per vocabulary and the tensor `<prefix>.numbers [numbers, dim]`. An
     /// unknown input, no input at all or an impossible width is an error.
@@ -57,30 +109,32 @@ impl Fields {
         encoder: &Encoder,
         recipe: &mut Recipe,
     ) -> Result<Fields, ModelError> {
-        check_width("fields.dim", config.dim, 4096)?;
+        let mut tables = Tables::new(prefix, config, encoder)?;
+        let chosen = chosen_features("fields.inputs", config.inputs.as_deref(), encoder)?;
+        let fields = Fields::of(&chosen, &mut tables, recipe);
+        tables.finish()?;
+        Ok(fields)
+    }
+
+    /// The vectors of these features, of which there may be none.
+    pub(in crate::backbone) fn of(features: &[usize], tables: &mut Tables<'_>, recipe: &mut Recipe) -> Fields {
+        let config = tables.config;
         let mut fields = Fields { rows: Vec::new(), numbers: Vec::new(), vectors: None, dim: config.dim };
-        let mut tables = BTreeMap::new();
-        for feature in chosen_features("fields.inputs", config.inputs.as_deref(), encoder)? {
-            match encoder.inputs()[feature] {
+        for &feature in features {
+            match tables.encoder.inputs()[feature] {
                 Input::Number => fields.numbers.push(Lookup::Number { feature }),
                 Input::Row(vocab) | Input::Bag(vocab) => {
-                    let table = *tables.entry(vocab).or_insert_with(|| {
-                        let domain = encoder.vocabulary_name(vocab);
-                        let init = config.init_of.get(&domain).copied().unwrap_or(config.init);
-                        recipe.table(format!("{prefix}.{domain}"), vocab, config.dim, init)
-                    });
+                    let table = tables.of(vocab, recipe);
                     fields.rows.push(Lookup::Rows { table, feature, pool: config.history.pool() });
                 }
             }
         }
-        let domains: Vec<String> = tables.keys().map(|vocab| encoder.vocabulary_name(*vocab)).collect();
-        refuse_unused_inits("fields.init_of", &config.init_of, &domains)?;
         if !fields.numbers.is_empty() {
-            let shape = [fields.numbers.len(), config.dim];
-            fields.vectors = Some(recipe.dense(format!("{prefix}.numbers"), shape, DenseInit::of(config.init, shape)));
+            let (name, shape) = (format!("{}.numbers", tables.prefix), [fields.numbers.len(), config.dim]);
+            fields.vectors = Some(recipe.dense(name, shape, DenseInit::of(config.init, shape)));
         }
-        recipe.lookups.extend(fields.rows.iter().chain(&fields.numbers));
-        Ok(fields)
+        fields.rows.iter().chain(&fields.numbers).for_each(|lookup| recipe.look_up(*lookup));
+        fields
     }
 
     /// Number of vectors.
@@ -111,21 +165,6 @@ impl Fields {
                 tape.concat(&[rows, scaled])
             }
         }
-    }
-}
-
-/// An initialisation for a domain that has no table is a mistake, and a silent one would change results.
-fn refuse_unused_inits(
-    key: &str,
-    init_of: &BTreeMap<String, EmbeddingInit>,
-    domains: &[String],
-) -> Result<(), ModelError> {
-    match init_of.keys().find(|domain| !domains.contains(domain)) {
-        None => Ok(()),
-        Some(domain) => Err(ModelError::Config {
-            key: format!("{key}.{domain}"),
-            problem: format!("there is no such table; there are: {}", domains.join(", ")),
-        }),
     }
 }
 

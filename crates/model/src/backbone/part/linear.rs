@@ -51,7 +51,7 @@ impl LinearPart {
         let weights =
             (!numbers.is_empty()).then(|| recipe.dense("linear.numbers", [numbers.len(), 1], DenseInit::Zero));
         let bias = recipe.dense("linear.bias", [1, 1], DenseInit::Zero);
-        recipe.lookups.extend(rows.iter().chain(&numbers));
+        rows.iter().chain(&numbers).for_each(|lookup| recipe.look_up(*lookup));
         Ok(LinearPart { rows, numbers, weights, bias })
     }
 

@@ -75,6 +75,7 @@ pub(in crate::backbone) struct Mlp {
     hidden: Vec<Hidden>,
     output: Option<Layer>,
     dropout: f32,
+    watched: bool,
     /// Width of the last hidden layer, or of the input if there is none.
     width: usize,
 }
@@ -119,7 +120,7 @@ impl Mlp {
             let problem = format!("a share in [0, 1) is possible, got {}", config.dropout);
             return Err(ModelError::Config { key: format!("{prefix}.dropout"), problem });
         }
-        let mut mlp = Mlp { hidden: Vec::new(), output: None, dropout: config.dropout, width: inputs };
+        let mut mlp = Mlp { hidden: Vec::new(), output: None, dropout: config.dropout, watched: true, width: inputs };
         for (at, &width) in config.hidden.iter().enumerate() {
             check_width(&format!("{prefix}.hidden"), width, 65_536)?;
             let name = format!("{prefix}.{at}");
@@ -132,6 +133,11 @@ impl Mlp {
             mlp.width = width;
         }
         Ok(mlp)
+    }
+
+    /// The same without taps: a tower that is not the model's main one.
+    pub(in crate::backbone) fn unwatched(self) -> Mlp {
+        Mlp { watched: false, ..self }
     }
 
     /// Columns of the last hidden layer.
@@ -148,12 +154,16 @@ impl Mlp {
     ) -> Var {
         for (at, layer) in self.hidden.iter().enumerate() {
             x = layer.forward(x, self.dropout, view, tape);
-            x = view.tap(tape, Tap::Hidden(at), x);
+            if self.watched {
+                x = view.tap(tape, Tap::Hidden(at), x);
+            }
         }
         match &self.output {
             None => x,
             Some(output) => {
-                let x = view.tap(tape, Tap::LastHidden, x);
+                if self.watched {
+                    x = view.tap(tape, Tap::LastHidden, x);
+                }
                 output.forward(x, Act::Identity, view, tape)
             }
         }

@@ -39,6 +39,13 @@ impl Recipe {
         TableId(self.spec.tables.len() - 1)
     }
 
+    /// Adds a lookup, unless the same is there already.
+    pub(in crate::backbone) fn look_up(&mut self, lookup: Lookup) {
+        if !self.lookups.contains(&lookup) {
+            self.lookups.push(lookup);
+        }
+    }
+
     /// Adds a running statistic `[1, cols]`.
     pub(in crate::backbone) fn statistic(
         &mut self,
