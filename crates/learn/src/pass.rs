@@ -5,7 +5,9 @@
 //! shards, which is a setting, and never on the number of workers or on timing.
 
 use perennial_core::{Column, Encoded};
-use perennial_model::{Backbone, DenseId, Lookup, Objective, PlainView, TableId, Use, Values, ViewBuffers};
+use perennial_model::{
+    Backbone, DenseId, Lookup, Objective, PlainView, Statistic, StatisticId, TableId, Tap, Use, Values, ViewBuffers,
+};
 use perennial_nn::{Tape, Workers};
 use perennial_table::{Selection, Shard as Rows, Table, Touches};
 
@@ -82,7 +84,9 @@ impl Pass {
     }
 
     /// Forward and backward pass of every shard on these values; returns the loss. A `normaliser` of the batch's weight
-    /// makes that the mean.
+    /// makes that the mean. `noise` is the key of a training step's random choices; without one, layers behave as in
+    /// scoring.
+    #[expect(clippy::too_many_arguments, reason = "a model, a batch, a loss and how it is computed")]
     pub(crate) fn differentiate(
         &mut self,
         backbone: &Backbone,
@@ -90,17 +94,33 @@ impl Pass {
         columns: &[Column],
         objective: Objective,
         normaliser: f64,
+        noise: Option<u64>,
         workers: &Workers,
     ) -> f64 {
         workers.for_each(&mut self.shards, |_, shard| {
             shard.tape.reset();
-            let mut view = PlainView::training(values, columns, &shard.index, &mut shard.view);
+            let mut view = PlainView::training(values, columns, &shard.index, noise, &mut shard.view);
             let logits = backbone.forward(&mut view, &mut shard.tape);
-            let loss = objective.loss(&mut shard.tape, logits, &shard.label, &shard.weight, normaliser);
+            let mut loss = objective.loss(&mut shard.tape, logits, &shard.label, &shard.weight, normaliser);
+            for &(_, branch) in shard.view.taps.iter().filter(|(tap, _)| *tap == Tap::BranchLogits) {
+                let own = objective.loss(&mut shard.tape, branch, &shard.label, &shard.weight, normaliser);
+                loss = shard.tape.row_sum(&[loss, own]);
+            }
             shard.loss = f64::from(shard.tape.value(loss)[0]);
             shard.tape.backward(loss);
         });
         self.shards.iter().map(|shard| shard.loss).sum()
+    }
+
+    /// Moves running statistics by what the shards saw, in their order.
+    pub(crate) fn update_statistics(&self, backbone: &Backbone, statistics: &mut [Statistic]) {
+        for (id, (statistic, spec)) in statistics.iter_mut().zip(&backbone.spec().statistics).enumerate() {
+            let seen = self.shards.iter().flat_map(|shard| {
+                let seen = shard.view.seen.iter().filter(move |(seen, ..)| *seen == StatisticId(id));
+                seen.map(|(_, var, rows)| (shard.tape.value(*var), *rows))
+            });
+            statistic.update(spec.momentum, seen);
+        }
     }
 
     /// Sums the gradient of each dense tensor; `sums` holds one vector of the tensor's length for each.

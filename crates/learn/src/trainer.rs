@@ -2,7 +2,7 @@
 
 use crate::pass::Pass;
 use crate::{Env, LearnError, Learned};
-use perennial_core::rng::hash_text;
+use perennial_core::rng::{hash_parts, hash_text};
 use perennial_core::{Encoded, Examples, Stream};
 use perennial_model::{Objective, Params, Servable, TableId};
 use perennial_nn::Workers;
@@ -123,7 +123,7 @@ pub(crate) fn fit_encoded(
     env: &Env<'_>,
 ) -> Result<(Learned, Trained), LearnError> {
     let mut order: Vec<u32> = (0..data.len() as u32).collect();
-    let mut trainer = Trainer::new(env.training);
+    let mut trainer = Trainer::new(env.training, env.seed);
     let mut trained = Trained::default();
     let all_steps = u64::from(epochs) * data.len().div_ceil(env.training.batch_size) as u64;
     for epoch in 0..epochs {
@@ -203,15 +203,16 @@ impl WeightedMean {
 /// Buffers of the training loop, reused from step to step.
 pub struct Trainer<'a> {
     config: &'a TrainingConfig,
+    seed: u64,
     pass: Pass,
     /// Summed gradient of each dense tensor.
     dense: Vec<Vec<f32>>,
 }
 
 impl<'a> Trainer<'a> {
-    /// Empty buffers.
-    pub fn new(config: &'a TrainingConfig) -> Trainer<'a> {
-        Trainer { config, pass: Pass::new(config.shards), dense: Vec::new() }
+    /// Empty buffers. Random choices within steps, such as dropout, are keyed by `seed` and the number of the step.
+    pub fn new(config: &'a TrainingConfig, seed: u64) -> Trainer<'a> {
+        Trainer { config, seed, pass: Pass::new(config.shards), dense: Vec::new() }
     }
 
     /// One step on the examples `batch` of `data`. Returns the mean loss before the step and the batch's weight; a
@@ -223,11 +224,13 @@ impl<'a> Trainer<'a> {
         }
         learned.step += 1;
         let step = self.config.optimiser.step(learned.step, self.config.optimiser.learning_rate);
+        let noise = Some(hash_parts(&[self.seed, hash_text("noise"), learned.step]));
         let Servable { backbone, params, .. } = &mut learned.servable;
         let (loss, finite) = workers.run(|| {
             self.pass.catch_up(backbone, &mut params.tables, &data.columns, workers);
             let objective = self.config.objective;
-            let loss = self.pass.differentiate(backbone, params, &data.columns, objective, normaliser, workers);
+            let loss = self.pass.differentiate(backbone, params, &data.columns, objective, normaliser, noise, workers);
+            self.pass.update_statistics(backbone, &mut params.statistics);
             (loss, self.update(params, &step, workers))
         });
         (if finite { loss } else { f64::NAN }, normaliser)

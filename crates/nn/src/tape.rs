@@ -17,7 +17,17 @@ pub struct Var {
 pub struct Mark {
     nodes: usize,
     parts: usize,
+    ends: usize,
     values: usize,
+    pass: u32,
+}
+
+/// Runs of rows of different lengths, one after the other: the histories of a batch's examples. Valid until the tape
+/// is reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Groups {
+    first: u32,
+    count: u32,
     pass: u32,
 }
 
@@ -31,6 +41,8 @@ pub struct Tape<T: Real> {
     nodes: Vec<Node>,
     /// Inputs of operations that take any number of them.
     pub(crate) parts: Vec<Var>,
+    /// Where each run of rows ends, for all [`Groups`].
+    pub(crate) ends: Vec<u32>,
     values: Arena<T>,
     grads: Arena<T>,
     pass: u32,
@@ -91,6 +103,7 @@ impl<T: Real> Tape<T> {
     pub fn reset(&mut self) {
         self.nodes.clear();
         self.parts.clear();
+        self.ends.clear();
         self.values.rewind();
         self.grads.rewind();
         self.pass = self.pass.wrapping_add(1);
@@ -98,7 +111,13 @@ impl<T: Real> Tape<T> {
 
     /// The tape as it is now, to [`Tape::rewind`] to. Costs nothing.
     pub fn mark(&self) -> Mark {
-        Mark { nodes: self.nodes.len(), parts: self.parts.len(), values: self.values.used(), pass: self.pass }
+        Mark {
+            nodes: self.nodes.len(),
+            parts: self.parts.len(),
+            ends: self.ends.len(),
+            values: self.values.used(),
+            pass: self.pass,
+        }
     }
 
     /// Forgets the matrices made since `mark`; those made before it stay as they are. What does not change from one
@@ -112,6 +131,7 @@ impl<T: Real> Tape<T> {
         assert!(unchanged, "the tape was reset or rewound further than {mark:?} after it was made");
         self.nodes.truncate(mark.nodes);
         self.parts.truncate(mark.parts);
+        self.ends.truncate(mark.ends);
         self.values.rewind_to(mark.values);
         self.pass = self.pass.wrapping_add(1);
     }
@@ -135,6 +155,28 @@ impl<T: Real> Tape<T> {
     /// row-major buffer zeroed.
     pub fn constant(&mut self, rows: usize, cols: usize, fill: impl FnOnce(&mut [T])) -> Var {
         self.source(rows, cols, false, fill)
+    }
+
+    /// Runs of these lengths, of which some or all may be zero.
+    pub fn groups(&mut self, lengths: impl IntoIterator<Item = usize>) -> Groups {
+        let (first, mut end) = (self.ends.len(), 0u32);
+        for length in lengths {
+            end += u32::try_from(length).expect("a batch holds fewer than 2^32 rows");
+            self.ends.push(end);
+        }
+        Groups { first: first as u32, count: (self.ends.len() - first) as u32, pass: self.pass }
+    }
+
+    /// Number of runs, and of rows in all of them.
+    pub fn group_sizes(&self, groups: Groups) -> (usize, usize) {
+        let ends = &self.ends[self.range(groups)];
+        (ends.len(), ends.last().map_or(0, |end| *end as usize))
+    }
+
+    /// Where a stretch of [`Tape::ends`] lies.
+    pub(crate) fn range(&self, groups: Groups) -> Range<usize> {
+        assert_eq!(groups.pass, self.pass, "{groups:?} were made before the tape's last reset, or by another tape");
+        groups.first as usize..(groups.first + groups.count) as usize
     }
 
     /// Row-major elements.
@@ -234,6 +276,14 @@ impl<T: Real> Tape<T> {
         (Values { nodes: &self.nodes, values }, &mut rest[..stretch.len()])
     }
 
+    /// What was computed before `first`, and the buffers of `first` and of `second`, which was made after it.
+    pub(crate) fn output_pair(&mut self, first: Var, second: Var) -> (Values<'_, T>, [&mut [T]; 2]) {
+        let [first, second] = [first, second].map(|v| self.node(v).stretch.clone());
+        let (values, rest) = self.values.split_at_mut(first.start);
+        let (head, tail) = rest.split_at_mut(second.start - first.start);
+        (Values { nodes: &self.nodes, values }, [&mut head[..first.len()], &mut tail[..second.len()]])
+    }
+
     /// The way back from `y` to its input `x`; `None` if `x` needs no gradient. The caller must use it.
     pub(crate) fn flow(&mut self, y: Var, x: Var) -> Option<Flow<'_, T>> {
         let node = &mut self.nodes[x.index as usize];
@@ -252,6 +302,12 @@ impl<T: Real> Tape<T> {
         let stretch = &self.nodes[y.index as usize].stretch;
         (self.values.get(stretch.clone()), self.grads.get(stretch.clone()))
     }
+}
+
+/// The rows of each run, given where runs end.
+pub(crate) fn runs(ends: &[u32]) -> impl Iterator<Item = Range<usize>> {
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    starts.zip(ends).map(|(start, &end)| start as usize..end as usize)
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ impl Fixture {
     fn loss(&self, params: &Params, set: &Encoded, share: f64) -> f64 {
         let mut pass = Pass::new(2);
         let weight = pass.split(set, &(0..20).collect::<Vec<_>>());
-        pass.differentiate(&self.backbone, params, &set.columns, Objective::Bce, weight / share, &self.workers)
+        pass.differentiate(&self.backbone, params, &set.columns, Objective::Bce, weight / share, None, &self.workers)
     }
 }
 

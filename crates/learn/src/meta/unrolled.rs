@@ -119,7 +119,8 @@ impl Unrolled {
                 spec.dense.iter().zip(dense.iter()).map(|(spec, dense)| ([spec.rows, spec.cols], dense.as_slice()));
             let tables = self.selections.iter().zip(rows.iter()).zip(&spec.tables);
             let tables = tables.map(|((selection, values), spec)| Selected { selection, values, dim: spec.dim });
-            let values = BatchValues { dense: dense.collect(), tables: tables.collect() };
+            let statistics = &sequence.readings[step].now.params.statistics;
+            let values = BatchValues { dense: dense.collect(), tables: tables.collect(), statistics };
             loss += gradients.differentiate(
                 &mut self.pass,
                 backbone,

@@ -413,12 +413,12 @@ impl Memory {
     pub(crate) fn pieces(&self) -> Pieces {
         let mut pieces = Pieces::default();
         pieces.put_json("counters", &self.counters);
-        pieces.put_params("generator", Params { dense: self.generator.weights.clone(), tables: Vec::new() });
+        pieces.put_params("generator", Params { dense: self.generator.weights.clone(), ..Params::default() });
         for (nth, states) in self.start.iter().enumerate() {
             pieces.put_bytes(format!("start/{nth:03}"), states.to_bytes());
         }
         for (nth, past) in self.past.iter().enumerate() {
-            pieces.put_params(format!("past/{nth:04}"), Params { dense: past.table_weights(), tables: Vec::new() });
+            pieces.put_params(format!("past/{nth:04}"), Params { dense: past.table_weights(), ..Params::default() });
         }
         pieces.put_all("window", self.window.pieces());
         pieces

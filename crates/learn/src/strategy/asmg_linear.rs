@@ -260,7 +260,7 @@ impl Memory {
     pub(crate) fn pieces(&self) -> Pieces {
         let mut pieces = Pieces::default();
         pieces.put_json("counters", &self.counters);
-        pieces.put_params("weights", Params { dense: self.trained.clone(), tables: Vec::new() });
+        pieces.put_params("weights", Params { dense: self.trained.clone(), ..Params::default() });
         pieces.put_all("window", self.window.pieces());
         pieces
     }

@@ -44,7 +44,7 @@ fn unshuffled_and_without_replay_it_is_an_incremental_update_in_order_of_time() 
     let columns = servable.encoder.encode(&part).unwrap();
     let data = Encoded { columns, label: part.label.clone(), weight: part.weight.clone() };
     let order: Vec<u32> = (0..part.len() as u32).collect();
-    let mut trainer = Trainer::new(&world.training);
+    let mut trainer = Trainer::new(&world.training, world.seed);
     for _ in 0..world.training.epochs {
         for batch in order.chunks(world.training.batch_size) {
             trainer.step(&mut by_hand, &data, batch, &world.workers);
