@@ -112,7 +112,7 @@ impl MetaTraining {
         let Self { generator, unrolled, optimiser, steps, .. } = self;
         let backbone = &servable.backbone;
         let loss = workers.run(|| {
-            unrolled.differentiate(generator, backbone, sequence, &sets, batches, &shares, Objective::Bce, workers)
+            unrolled.differentiate(generator, backbone, sequence, &sets, batches, &shares, Objective::BCE, workers)
         });
         *steps += 1;
         let step = optimiser.step(*steps, optimiser.learning_rate);

@@ -3,13 +3,13 @@
 //! A strategy is a function `(Learned, SeenPeriod, Env) -> Learned`. Nothing here touches disk, clock, network or a
 //! global: what a step needs is in its arguments, so that resume, replay and comparison are just calls.
 
-mod distillation;
 mod env;
 mod error;
 mod generated;
 mod learned;
 mod memory;
 mod meta;
+mod order;
 mod pass;
 pub mod reference;
 mod reservoir;

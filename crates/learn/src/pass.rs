@@ -4,9 +4,11 @@
 //! shards in their order, gradients of rows per row in the order of examples: the result depends on the number of
 //! shards, which is a setting, and never on the number of workers or on timing.
 
+use crate::order::{piece, requests};
 use perennial_core::{Column, Encoded};
 use perennial_model::{
-    Backbone, DenseId, Lookup, Objective, PlainView, Statistic, StatisticId, TableId, Tap, Use, Values, ViewBuffers,
+    Backbone, DenseId, Lookup, Objective, PlainView, Statistic, StatisticId, TableId, Tap, Targets, Use, Values,
+    ViewBuffers,
 };
 use perennial_nn::{Tape, Workers};
 use perennial_table::{Selection, Shard as Rows, Table, Touches};
@@ -23,14 +25,29 @@ struct Shard {
     tape: Tape<f32>,
     view: ViewBuffers,
     index: Vec<u32>,
-    label: Vec<f32>,
-    weight: Vec<f32>,
+    targets: Targets,
     /// Rows that will be gathered, where they must be caught up with first.
     touched: Touches,
     loss: f64,
 }
 
 impl Shard {
+    fn take(&mut self, data: &Encoded, stretch: &[u32], objective: &Objective) {
+        let Shard { index, targets, .. } = self;
+        index.clear();
+        index.extend_from_slice(stretch);
+        targets.clear();
+        targets.label.extend(stretch.iter().map(|&i| data.label[i as usize]));
+        targets.weight.extend(stretch.iter().map(|&i| data.weight[i as usize]));
+        if objective.needs_previous() && !data.previous.is_empty() {
+            targets.previous.extend(stretch.iter().map(|&i| data.previous[i as usize]));
+        }
+        if objective.needs_requests() {
+            targets.requests.extend(requests(&data.request, stretch));
+        }
+        targets.prepare(objective);
+    }
+
     /// Where the rows of a table were read, and what was touched there.
     fn uses(&self, table: TableId) -> impl Iterator<Item = (&Use, &Touches)> {
         self.view.uses.iter().zip(&self.view.touches).filter(move |(used, _)| used.table == table)
@@ -43,18 +60,15 @@ impl Pass {
         Pass { shards: (0..shards).map(|_| Shard::default()).collect() }
     }
 
-    /// Gives each shard its stretch of the examples `batch`, and returns their weight.
-    pub(crate) fn split(&mut self, data: &Encoded, batch: &[u32]) -> f64 {
-        let per_shard = batch.len().div_ceil(self.shards.len());
-        let mut stretches = batch.chunks(per_shard.max(1));
+    /// Gives each shard its stretch of the examples `batch`, with what the objective needs to know of them, and returns
+    /// their weight.
+    pub(crate) fn split(&mut self, data: &Encoded, batch: &[u32], objective: &Objective) -> f64 {
+        let per_shard = batch.len().div_ceil(self.shards.len()).max(1);
+        let mut start = 0;
         for shard in &mut self.shards {
-            let stretch = stretches.next().unwrap_or(&[]);
-            shard.index.clear();
-            shard.index.extend_from_slice(stretch);
-            shard.label.clear();
-            shard.label.extend(stretch.iter().map(|&i| data.label[i as usize]));
-            shard.weight.clear();
-            shard.weight.extend(stretch.iter().map(|&i| data.weight[i as usize]));
+            let end = piece(data, batch, start, per_shard, objective.needs_requests());
+            shard.take(data, &batch[start..end], objective);
+            start = end;
         }
         batch.iter().map(|&i| f64::from(data.weight[i as usize])).sum()
     }
@@ -101,9 +115,9 @@ impl Pass {
             shard.tape.reset();
             let mut view = PlainView::training(values, columns, &shard.index, noise, &mut shard.view);
             let logits = backbone.forward(&mut view, &mut shard.tape);
-            let mut loss = objective.loss(&mut shard.tape, logits, &shard.label, &shard.weight, normaliser);
+            let mut loss = objective.loss(&mut shard.tape, logits, &shard.targets, normaliser);
             for &(_, branch) in shard.view.taps.iter().filter(|(tap, _)| *tap == Tap::BranchLogits) {
-                let own = objective.loss(&mut shard.tape, branch, &shard.label, &shard.weight, normaliser);
+                let own = objective.loss(&mut shard.tape, branch, &shard.targets, normaliser);
                 loss = shard.tape.row_sum(&[loss, own]);
             }
             shard.loss = f64::from(shard.tape.value(loss)[0]);

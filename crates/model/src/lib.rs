@@ -6,6 +6,7 @@
 //! update strategies live here.
 
 pub mod backbone;
+pub mod distillation;
 pub mod encoder;
 mod error;
 pub mod generator;
@@ -21,7 +22,7 @@ mod view;
 pub use backbone::{Backbone, BackboneConfig};
 pub use encoder::{Encoder, EncoderConfig};
 pub use error::ModelError;
-pub use objective::Objective;
+pub use objective::{Objective, Targets};
 pub use params::{Dense, Params, Statistic};
 pub use sequence::{Matching, Sequence};
 pub use servable::{Generated, Servable};

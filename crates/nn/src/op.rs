@@ -14,11 +14,13 @@ mod co_action;
 mod concat;
 mod cross;
 mod dropout;
+mod hinge;
 mod inner_products;
 mod linear;
 mod log_magnitude;
 mod multiply_add;
 mod pair_matrix;
+mod pairs;
 mod prelu;
 mod reshape;
 mod row_sum;
@@ -28,6 +30,8 @@ mod transpose_vectors;
 
 pub use batch_norm::Normalised;
 pub use co_action::{CO_ACTION_LAYERS, CoActionShape};
+pub use hinge::Hinge;
+pub use pairs::PairLoss;
 
 use crate::{Real, Tape, Var};
 
@@ -39,6 +43,8 @@ pub(crate) enum Op {
     Linear(linear::Linear),
     Concat(concat::Concat),
     Bce(bce::Bce),
+    RegressionHinge(hinge::RegressionHinge),
+    Pairs(pairs::Pairs),
     RowSum(row_sum::RowSum),
     BiInteraction(bi_interaction::BiInteraction),
     InnerProducts(inner_products::InnerProducts),
@@ -67,6 +73,8 @@ impl Op {
             Op::Linear(op) => op.backward(tape, y),
             Op::Concat(op) => op.backward(tape, y),
             Op::Bce(op) => op.backward(tape, y),
+            Op::RegressionHinge(op) => op.backward(tape, y),
+            Op::Pairs(op) => op.backward(tape, y),
             Op::RowSum(op) => op.backward(tape, y),
             Op::BiInteraction(op) => op.backward(tape, y),
             Op::InnerProducts(op) => op.backward(tape, y),

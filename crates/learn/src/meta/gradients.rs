@@ -43,7 +43,7 @@ impl BatchGradients {
         share: f64,
         workers: &Workers,
     ) -> f64 {
-        let weight = pass.split(data, batch);
+        let weight = pass.split(data, batch, &objective);
         if weight <= 0.0 || share <= 0.0 {
             return 0.0;
         }

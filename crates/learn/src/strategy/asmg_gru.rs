@@ -248,7 +248,8 @@ impl AsmgGru {
         let mut sum = (0.0, 0u64);
         for epoch in 0..self.epochs {
             let size = self.batch_size.unwrap_or(env.training.batch_size);
-            let schedule = Schedule::new(sets.clone(), size, [env.seed, u64::from(period), u64::from(epoch)]);
+            let keys = [env.seed, u64::from(period), u64::from(epoch)];
+            let schedule = Schedule::new(sets.clone(), size, keys, env.training.objective.needs_requests());
             sum = (0.0, 0);
             for nth in 0..schedule.len() {
                 let batches = schedule.batch(nth);

@@ -185,7 +185,12 @@ impl AsmgLinear {
         let mut mixture = Mixture::new(env.training.shards, spec);
         for epoch in 0..self.epochs {
             let keys = [env.seed, u64::from(period), u64::from(epoch)];
-            let schedule = Schedule::new(vec![Some(newest)], env.training.batch_size, keys);
+            let schedule = Schedule::new(
+                vec![Some(newest)],
+                env.training.batch_size,
+                keys,
+                env.training.objective.needs_requests(),
+            );
             let mut sum = 0.0;
             for nth in 0..schedule.len() {
                 let batch = schedule.batch(nth)[0];

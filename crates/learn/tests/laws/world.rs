@@ -54,6 +54,7 @@ pub(crate) fn examples(period: u32, first: u64, label: impl Fn(u64, u64) -> bool
             Column::Bag { spans: empty, ids: Vec::new(), weights: None },
         ],
         keys: vec![keys.clone(), keys],
+        ..Examples::default()
     }
 }
 

@@ -6,7 +6,7 @@ use super::din::tests::{searching, small as small_din};
 use super::*;
 use crate::encoder::{EncoderConfig, RESERVED_ROWS};
 use crate::view::{PlainView, ViewBuffers};
-use crate::{DenseId, EmbeddingInit, Matching, Noise, Objective, Params, Sequence, StatisticId, Tap};
+use crate::{DenseId, EmbeddingInit, Matching, Noise, Params, Sequence, StatisticId, Tap};
 use perennial_core::rng::hash_text;
 use perennial_core::{Column, Examples, FeatureSet, Schema, Spans, Stream};
 use perennial_nn::optim::{Optimiser, Rule};
@@ -502,7 +502,7 @@ pub(super) fn differentiate(
 /// The weighted mean of the fixture's cross entropies.
 pub(super) fn bce(fixture: &Fixture, tape: &mut Tape<f64>, logits: Var) -> Var {
     let weights: f64 = fixture.data.weight.iter().map(|&w| f64::from(w)).sum();
-    Objective::Bce.loss(tape, logits, &fixture.data.label, &fixture.data.weight, weights)
+    tape.bce_with_logits(logits, &fixture.data.label, &fixture.data.weight, weights)
 }
 
 fn twin(fixture: &Fixture, values: &[Vec<f64>], noisy: bool) -> Twin {
@@ -535,7 +535,7 @@ fn gradients_end_where_they_belong() {
         let mut view = PlainView::training(&fixture.params, &fixture.columns, &index, Some(1), &mut buffers);
         let out = fixture.backbone.forward(&mut view, &mut tape);
         let weights: f64 = fixture.data.weight.iter().map(|&w| f64::from(w)).sum();
-        let loss = Objective::Bce.loss(&mut tape, out, &fixture.data.label, &fixture.data.weight, weights);
+        let loss = tape.bce_with_logits(out, &fixture.data.label, &fixture.data.weight, weights);
         tape.backward(loss);
         let mut got: Vec<Vec<f64>> = expected.iter().map(|grads| vec![0.0; grads.len()]).collect();
         for &(id, var) in &buffers.dense {
