@@ -3,6 +3,7 @@
 use crate::memory::damaged;
 use crate::{LearnError, Piece, Pieces};
 use perennial_model::generator::{Generator, GeneratorConfig, Newborn, Recurrent};
+use perennial_model::transfer::{Transfer, TransferConfig};
 use perennial_model::{Generated, ModelSpec, Params};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 enum Header {
     AsIs,
     Recurrent { generator: GeneratorConfig, steps: usize },
+    Transferred { transfer: TransferConfig },
 }
 
 /// In pieces.
@@ -21,6 +23,10 @@ pub fn generated_pieces(generated: &Generated) -> Pieces {
     pieces.put_params("params", generated.params.clone());
     match &generated.newborn {
         Newborn::AsIs => pieces.put_json("newborn", &Header::AsIs),
+        Newborn::Transferred(transfer) => {
+            pieces.put_json("newborn", &Header::Transferred { transfer: transfer.config().clone() });
+            pieces.put_params("transfer", Params { dense: transfer.weights.clone(), ..Params::default() });
+        }
         Newborn::Recurrent(Recurrent { generator, past, steps }) => {
             for (nth, past) in past.iter().enumerate() {
                 pieces
@@ -40,6 +46,10 @@ pub fn restore_generated(mut pieces: Pieces, spec: &ModelSpec) -> Result<Option<
     }
     let newborn = match pieces.take_json("newborn")? {
         Header::AsIs => Newborn::AsIs,
+        Header::Transferred { transfer } => {
+            let weights = pieces.take_params("transfer")?.dense;
+            Newborn::Transferred(Arc::new(Transfer::with_weights(&transfer, spec, weights)?))
+        }
         Header::Recurrent { generator, steps } => {
             let generator = Generator::with_weights(&generator, spec, pieces.take_params("generator")?.dense)?;
             let past = past_of(&mut pieces, &generator)?;

@@ -3,6 +3,7 @@
 //! A strategy is a function `(Learned, SeenPeriod, Env) -> Learned`. Nothing here touches disk, clock, network or a
 //! global: what a step needs is in its arguments, so that resume, replay and comparison are just calls.
 
+mod descent;
 mod env;
 mod error;
 mod generated;

@@ -1,7 +1,7 @@
 //! What a strategy remembers from one update to the next, and the pieces in which a version stores it.
 
 use crate::LearnError;
-use crate::strategy::{asmg_gru, asmg_linear, spmf};
+use crate::strategy::{asmg_gru, asmg_linear, sml, spmf};
 use perennial_core::{Digest, DigestBuilder};
 use perennial_model::Params;
 use serde::Serialize;
@@ -20,6 +20,8 @@ pub enum Memory {
     AsmgLinear(Box<asmg_linear::Memory>),
     /// Reservoirs of an SPMF.
     Spmf(Box<spmf::Memory>),
+    /// The previous version and the networks of an SML.
+    Sml(Box<sml::Memory>),
 }
 
 impl Memory {
@@ -30,6 +32,7 @@ impl Memory {
             Memory::AsmgGru(memory) => memory.pieces(),
             Memory::AsmgLinear(memory) => memory.pieces(),
             Memory::Spmf(memory) => memory.pieces(),
+            Memory::Sml(memory) => memory.pieces(),
         }
     }
 }

@@ -11,8 +11,21 @@ use std::ops::Range;
 pub(crate) enum Order {
     /// In a random one, another in each epoch.
     Shuffled,
+    /// In a random one that is not the base model's: for what makes parameters.
+    Meta,
     /// As they are.
     AsGiven,
+}
+
+impl Order {
+    /// Part of the key of a random order.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            Order::Shuffled => Some("order"),
+            Order::Meta => Some("meta order"),
+            Order::AsGiven => None,
+        }
+    }
 }
 
 /// All examples in the order of this stream; by request, those of one in order of time.

@@ -4,6 +4,7 @@
 //! shards in their order, gradients of rows per row in the order of examples: the result depends on the number of
 //! shards, which is a setting, and never on the number of workers or on timing.
 
+use crate::descent::Gradients;
 use crate::order::{piece, requests};
 use perennial_core::{Column, Encoded};
 use perennial_model::{
@@ -150,21 +151,26 @@ impl Pass {
         });
     }
 
-    /// Adds the gradients of a table's rows to the sums of one of its shards.
-    pub(crate) fn sum_rows(&self, table: TableId, rows: &mut Rows) {
-        for shard in &self.shards {
-            for (used, touches) in shard.uses(table) {
-                rows.accumulate(touches, shard.tape.grad(used.var), used.place);
-            }
-        }
-    }
-
     /// Sums the gradient of each selected row of a table: `sums` is `[selected, dim]`.
     pub(crate) fn sum_selected(&self, table: TableId, selection: &Selection, dim: usize, sums: &mut [f32]) {
         sums.fill(0.0);
         for shard in &self.shards {
             for (used, touches) in shard.uses(table) {
                 selection.sum(touches, shard.tape.grad(used.var), used.place, dim, sums);
+            }
+        }
+    }
+}
+
+impl Gradients for Pass {
+    fn write_dense(&self, sums: &mut [Vec<f32>], workers: &Workers) {
+        self.sum_dense(sums, workers);
+    }
+
+    fn add_rows(&self, table: TableId, rows: &mut Rows) {
+        for shard in &self.shards {
+            for (used, touches) in shard.uses(table) {
+                rows.accumulate(touches, shard.tape.grad(used.var), used.place);
             }
         }
     }

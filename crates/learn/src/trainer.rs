@@ -1,18 +1,19 @@
 //! The one training loop.
 
+use crate::descent::Descent;
 use crate::order::{Order, pieces, shuffled};
 use crate::pass::Pass;
 use crate::{Env, LearnError, Learned};
 use perennial_core::rng::{hash_parts, hash_text};
 use perennial_core::{Encoded, Examples, Stream};
-use perennial_model::{Objective, Params, Servable, TableId};
+use perennial_model::{Objective, Servable};
 use perennial_nn::Workers;
-use perennial_nn::optim::{Optimiser, Rule, Step, scale, sum_of_squares};
+use perennial_nn::optim::{Optimiser, Rule};
 use perennial_stream::SeenPeriod;
-use perennial_table::{RowMode, Shard as Rows, Table};
+use perennial_table::{RowMode, Table};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Settings of the training loop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -114,23 +115,53 @@ pub(crate) fn fit_encoded(
     period: u32,
     env: &Env<'_>,
 ) -> Result<(Learned, Trained), LearnError> {
+    let mut trainer = Trainer::new(env.training, env.seed);
+    let trained = each_batch(data, ordered, 0..epochs, period, env, |batch| {
+        let (loss, weight) = trainer.step(&mut learned, data, batch, env.workers);
+        Stepped { loss, weight, number: learned.step }
+    })?;
+    learned.servable.params.tables.iter_mut().for_each(Table::settle);
+    learned.servable.params.share();
+    Ok((learned, trained))
+}
+
+/// What a step on a batch gave.
+pub(crate) struct Stepped {
+    /// Mean loss before the step; no number if something broke.
+    pub(crate) loss: f64,
+    /// Weight of the batch.
+    pub(crate) weight: f64,
+    /// Number of the step, from 1 over the life of what is trained.
+    pub(crate) number: u64,
+}
+
+/// Calls `step` for each batch of `data`, pass after pass. The order of examples is keyed by the seed, the period and the
+/// number of the pass, one of `epochs`.
+pub(crate) fn each_batch(
+    data: &Encoded,
+    ordered: Order,
+    epochs: Range<u32>,
+    period: u32,
+    env: &Env<'_>,
+    mut step: impl FnMut(&[u32]) -> Stepped,
+) -> Result<Trained, LearnError> {
     let by_request = env.training.objective.needs_requests();
     let mut order: Vec<u32> = (0..data.len() as u32).collect();
-    let mut trainer = Trainer::new(env.training, env.seed);
     let mut trained = Trained::default();
-    for epoch in 0..epochs {
-        if ordered == Order::Shuffled {
-            let keys = [env.seed, hash_text("order"), u64::from(period), u64::from(epoch)];
+    let passes = u64::from(epochs.end - epochs.start);
+    for epoch in epochs {
+        if let Some(name) = ordered.name() {
+            let keys = [env.seed, hash_text(name), u64::from(period), u64::from(epoch)];
             order = shuffled(data, by_request, &mut Stream::new(&keys));
         }
         let batches = pieces(data, &order, env.training.batch_size, by_request);
-        let all_steps = u64::from(epochs) * batches.len() as u64;
+        let all_steps = passes * batches.len() as u64;
         let mut sum = WeightedMean::default();
         for batch in batches {
             let batch = &order[batch];
-            let (loss, weight) = trainer.step(&mut learned, data, batch, env.workers);
+            let Stepped { loss, weight, number } = step(batch);
             if !loss.is_finite() {
-                return Err(LearnError::NotFinite { period, epoch, step: learned.step, loss });
+                return Err(LearnError::NotFinite { period, epoch, step: number, loss });
             }
             sum.add(loss, weight);
             trained.rows += batch.len() as u64;
@@ -141,9 +172,7 @@ pub(crate) fn fit_encoded(
         }
         trained.loss = sum.mean();
     }
-    learned.servable.params.tables.iter_mut().for_each(Table::settle);
-    learned.servable.params.share();
-    Ok((learned, trained))
+    Ok(trained)
 }
 
 /// Lets the encoder learn the ids of the periods that it has not observed yet, and gives them rows.
@@ -200,14 +229,13 @@ pub struct Trainer<'a> {
     config: &'a TrainingConfig,
     seed: u64,
     pass: Pass,
-    /// Summed gradient of each dense tensor.
-    dense: Vec<Vec<f32>>,
+    descent: Descent,
 }
 
 impl<'a> Trainer<'a> {
     /// Empty buffers. Random choices within steps, such as dropout, are keyed by `seed` and the number of the step.
     pub fn new(config: &'a TrainingConfig, seed: u64) -> Trainer<'a> {
-        Trainer { config, seed, pass: Pass::new(config.shards), dense: Vec::new() }
+        Trainer { config, seed, pass: Pass::new(config.shards), descent: Descent::default() }
     }
 
     /// One step on the examples `batch` of `data`. Returns the mean loss before the step and the batch's weight; a
@@ -226,60 +254,8 @@ impl<'a> Trainer<'a> {
             let objective = self.config.objective;
             let loss = self.pass.differentiate(backbone, params, &data.columns, objective, normaliser, noise, workers);
             self.pass.update_statistics(backbone, &mut params.statistics);
-            (loss, self.update(params, &step, workers))
+            (loss, self.descent.step(params, &self.pass, &step, self.config.clip_norm, workers))
         });
         (if finite { loss } else { f64::NAN }, normaliser)
-    }
-
-    /// Sums gradients, clips them and moves parameters; whether all of them are still finite.
-    fn update(&mut self, params: &mut Params, step: &Step, workers: &Workers) -> bool {
-        let broken = AtomicUsize::new(0);
-        let add = |rows: usize| {
-            broken.fetch_add(rows, Ordering::Relaxed);
-        };
-        self.dense.resize_with(params.dense.len(), Vec::new);
-        self.dense.iter_mut().zip(&params.dense).for_each(|(sum, dense)| sum.resize(dense.values.len(), 0.0));
-        self.pass.sum_dense(&mut self.dense, workers);
-        match self.config.clip_norm {
-            // Without clipping a row moves as soon as its own gradient is known.
-            None => self.each_rows(&mut params.tables, workers, |rows| add(rows.apply(step))),
-            Some(limit) => {
-                self.each_rows(&mut params.tables, workers, |_| {});
-                self.clip(&mut params.tables, limit, workers);
-                for table in &mut params.tables {
-                    workers.for_each(table.shards_mut(), |_, rows| add(rows.apply(step)));
-                }
-            }
-        }
-        for (dense, grads) in params.dense.iter_mut().zip(&self.dense) {
-            dense.update(grads, step);
-            add(usize::from(!dense.values.iter().all(|x| x.is_finite())));
-        }
-        broken.into_inner() == 0
-    }
-
-    /// Sums the gradient of each touched row and hands on the rows.
-    fn each_rows(&self, tables: &mut [Table], workers: &Workers, then: impl Fn(&mut Rows) + Sync) {
-        for (id, table) in tables.iter_mut().enumerate() {
-            workers.for_each(table.shards_mut(), |_, rows| {
-                self.pass.sum_rows(TableId(id), rows);
-                then(rows);
-            });
-        }
-    }
-
-    /// Scales all gradients so that their global norm is at most `limit`. A norm that is not finite is left as it is,
-    /// to be noticed when parameters move.
-    fn clip(&mut self, tables: &mut [Table], limit: f32, workers: &Workers) {
-        let dense: f64 = self.dense.iter().map(|grads| sum_of_squares(grads)).sum();
-        let rows: f64 = tables.iter_mut().flat_map(|table| table.shards_mut()).map(|rows| rows.sum_of_squares()).sum();
-        let norm = (dense + rows).sqrt();
-        if norm > f64::from(limit) {
-            let factor = (f64::from(limit) / norm) as f32;
-            self.dense.iter_mut().for_each(|grads| scale(grads, factor));
-            for table in tables {
-                workers.for_each(table.shards_mut(), |_, rows| rows.scale(factor));
-            }
-        }
     }
 }

@@ -16,6 +16,7 @@ mod sequence;
 mod servable;
 mod serving;
 mod spec;
+pub mod transfer;
 mod values;
 mod view;
 

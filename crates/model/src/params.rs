@@ -189,13 +189,13 @@ impl TableSpec {
             EmbeddingInit::Uniform { limit } => Init::Uniform { limit },
             EmbeddingInit::Normal { std } => Init::Normal { std },
             EmbeddingInit::GlorotUniform { rows } => {
-                Init::GlorotUniform { fan_in: u64::from(rows), fan_out: self.dim as u64 }
+                Init::GlorotUniform { fan_in: u64::from(rows), fan_out: (self.dim - self.zeros) as u64 }
             }
             EmbeddingInit::GlorotNormal { rows } => {
-                Init::Normal { std: (2.0 / (f64::from(rows) + self.dim as f64)).sqrt() }
+                Init::Normal { std: (2.0 / (f64::from(rows) + (self.dim - self.zeros) as f64)).sqrt() }
             }
         };
-        perennial_table::TableSpec { name: self.name.clone(), dim: self.dim, seed, init }
+        perennial_table::TableSpec { name: self.name.clone(), dim: self.dim, seed, init, zeros: self.zeros }
     }
 }
 

@@ -64,6 +64,8 @@ pub struct TableSpec {
     pub dim: usize,
     /// Initial values of a row.
     pub init: EmbeddingInit,
+    /// So many of a row's last values are zero at first: biases beside a vector.
+    pub zeros: usize,
 }
 
 /// Initial values of a dense tensor.

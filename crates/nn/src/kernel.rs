@@ -7,10 +7,12 @@ pub(crate) mod activation;
 pub(crate) mod bce;
 pub(crate) mod cell;
 pub(crate) mod column_sum;
+pub(crate) mod gelu;
 mod math;
 pub(crate) mod matmul;
 
 pub use activation::Act;
+pub use gelu::Gelu;
 
 use pulp::{Arch, Simd, WithSimd};
 

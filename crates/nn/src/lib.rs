@@ -31,7 +31,7 @@ mod tape;
 mod workers;
 
 pub use gradient_check::{WorstCoordinate, check_gradient};
-pub use kernel::{Act, kernel_set};
+pub use kernel::{Act, Gelu, kernel_set};
 pub use op::{CO_ACTION_LAYERS, CoActionShape, Hinge, Normalised, PairLoss};
 pub use real::Real;
 pub use tape::{Groups, Mark, Tape, Var};

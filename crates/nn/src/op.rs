@@ -9,11 +9,13 @@ mod attention_input;
 mod batch_norm;
 mod bce;
 mod bi_interaction;
+mod biased_product;
 mod cin;
 mod co_action;
 mod concat;
 mod cross;
 mod dropout;
+mod gelu;
 mod hinge;
 mod inner_products;
 mod linear;
@@ -63,6 +65,8 @@ pub(crate) enum Op {
     AttentionInput(attention_input::AttentionInput),
     Attend(attend::Attend),
     CoAction(co_action::CoAction),
+    Gelu(gelu::GeluOp),
+    BiasedProduct(biased_product::BiasedProduct),
 }
 
 impl Op {
@@ -93,6 +97,8 @@ impl Op {
             Op::AttentionInput(op) => op.backward(tape, y),
             Op::Attend(op) => op.backward(tape, y),
             Op::CoAction(op) => op.backward(tape, y),
+            Op::Gelu(op) => op.backward(tape, y),
+            Op::BiasedProduct(op) => op.backward(tape, y),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The numbers that the engine computes with.
 
 use crate::cell::{Cell, Step};
-use crate::kernel::{Act, activation, bce, cell, column_sum, matmul};
+use crate::kernel::{Act, Gelu, activation, bce, cell, column_sum, gelu, matmul};
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
@@ -97,6 +97,18 @@ pub trait Real:
         activation::plain_backward(y, dy, dz, act);
     }
 
+    /// `y = gelu(x)`.
+    #[doc(hidden)]
+    fn gelu(x: &[Self], y: &mut [Self], form: Gelu) {
+        gelu::plain(x, y, form);
+    }
+
+    /// `dx = dy * gelu'(x)`, or `+=` with `add`.
+    #[doc(hidden)]
+    fn gelu_backward(x: &[Self], dy: &[Self], dx: &mut [Self], form: Gelu, add: bool) {
+        gelu::plain_backward(x, dy, dx, form, add);
+    }
+
     /// `sums[cols] = ` column sums of `x[n, cols]`, or `+=` with `add`.
     #[doc(hidden)]
     fn column_sum(x: &[Self], sums: &mut [Self], add: bool) {
@@ -187,6 +199,12 @@ impl Real for f32 {
     }
     fn act_backward(y: &[f32], dy: &[f32], dz: &mut [f32], act: Act) {
         activation::simd_backward(y, dy, dz, act);
+    }
+    fn gelu(x: &[f32], y: &mut [f32], form: Gelu) {
+        gelu::simd(x, y, form);
+    }
+    fn gelu_backward(x: &[f32], dy: &[f32], dx: &mut [f32], form: Gelu, add: bool) {
+        gelu::simd_backward(x, dy, dx, form, add);
     }
     fn column_sum(x: &[f32], sums: &mut [f32], add: bool) {
         column_sum::simd(x, sums, add);

@@ -210,11 +210,18 @@ impl<T: Real> Tape<T> {
     /// May be called again, for another loss or the same: each call starts from zero.
     pub fn backward(&mut self, loss: Var) {
         assert_eq!(self.shape(loss), (1, 1), "backward starts from a scalar");
+        self.backward_from(loss, &[T::ONE]);
+    }
+
+    /// [`Tape::backward`] for a loss that was computed elsewhere, given by its gradient `dy` by a matrix `y` of this tape.
+    pub fn backward_from(&mut self, y: Var, dy: &[T]) {
+        let stretch = self.node(y).stretch.clone();
+        assert_eq!(stretch.len(), dy.len(), "backward_from: one number for each element of {:?}", self.shape(y));
         self.start_gradients();
-        let last = loss.index as usize;
+        let last = y.index as usize;
         if self.nodes[last].needs_grad {
             self.nodes[last].has_grad = true;
-            self.grads.get_mut(self.nodes[last].stretch.clone()).fill(T::ONE);
+            self.grads.get_mut(stretch).copy_from_slice(dy);
         }
         for index in (0..=last).rev() {
             if self.nodes[index].has_grad {
@@ -362,6 +369,16 @@ mod tests {
             tape.backward(loss);
             assert_eq!(tape.grad(z), [-0.5]);
         }
+    }
+
+    /// The loss `z = x w` split in two: its gradient by `w` is carried on from a tape that knows only `w`.
+    #[test]
+    fn a_gradient_may_come_from_elsewhere() {
+        let mut tape = Tape::<f64>::new();
+        let (a, b) = (tape.leaf_of(1, 2, &[2.0, 3.0]), tape.leaf_of(1, 2, &[5.0, 7.0]));
+        let w = tape.multiply_add(a, b, Some(a));
+        tape.backward_from(w, &[10.0, -1.0]);
+        assert_eq!((tape.grad(a), tape.grad(b)), ([60.0, -8.0].as_slice(), [20.0, -3.0].as_slice()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A step allocates nothing once its buffers have grown.
 #![expect(unsafe_code, reason = "counting allocations takes a global allocator")]
 
-use perennial_nn::{Act, CoActionShape, Tape, Var};
+use perennial_nn::{Act, CoActionShape, Gelu, Tape, Var};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -89,7 +89,9 @@ fn histories(tape: &mut Tape<f32>, rows: usize) -> Var {
     let shape = CoActionShape { inputs: 6, widths: [3, 2, 0, 0], orders: 2, independent: false };
     let parameters = tape.leaf(rows, shape.parameters(), |p| p.fill(0.1));
     let acted = tape.co_action(parameters, history, groups, shape);
-    tape.concat(&[interest, acted])
+    let curved = tape.gelu(acted, Gelu::Erf);
+    let product = tape.biased_product(target, 2);
+    tape.concat(&[interest, curved, product])
 }
 
 /// The only test of this file: another thread's allocations would be counted too.

@@ -18,7 +18,7 @@
 //! use perennial_nn::optim::{Optimiser, Rule};
 //! use perennial_table::{Init, Place, Pool, RowMode, Rows, Table, TableSpec, Touches};
 //!
-//! let spec = TableSpec { name: "item".into(), dim: 4, seed: 1, init: Init::Normal { std: 0.1 } };
+//! let spec = TableSpec { name: "item".into(), dim: 4, seed: 1, init: Init::Normal { std: 0.1 }, zeros: 0 };
 //! let mut table = Table::new(spec)?;
 //! table.grow(&[77, 99]); // rows 2 and 3
 //! let optimiser = Optimiser::new(Rule::ADAM, 1e-3);

@@ -88,7 +88,7 @@ mod tests {
     /// the table's shards.
     #[test]
     fn a_selection_of_the_tables_values_is_the_table() {
-        let spec = TableSpec { name: "t".into(), dim: 3, seed: 1, init: Init::Normal { std: 1.0 } };
+        let spec = TableSpec { name: "t".into(), dim: 3, seed: 1, init: Init::Normal { std: 1.0 }, zeros: 0 };
         let mut table = Table::new(spec).unwrap();
         table.grow(&(0..40).collect::<Vec<_>>());
         let spans = Spans { start: vec![0, 3, 3], len: vec![3, 0, 4] };

@@ -31,6 +31,13 @@ pub struct TableSpec {
     pub seed: u64,
     /// Distribution of first values.
     pub init: Init,
+    /// So many of a row's last values are zero at first, whatever `init` says: biases beside a vector.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub zeros: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Rows of floats under 32-bit indices, with the slots of an optimiser once it is made to train.
@@ -125,9 +132,11 @@ impl Table {
     }
 
     fn draw(&mut self, row: u32, key: u64) {
-        let TableSpec { init, seed, name, .. } = &self.spec;
+        let TableSpec { init, seed, name, zeros, dim } = &self.spec;
         let (shard, slot) = split(row);
-        init.fill(*seed, hash_text(name), key, self.shards[shard].values_mut().row_mut(slot));
+        let (drawn, zero) = self.shards[shard].values_mut().row_mut(slot).split_at_mut(dim.saturating_sub(*zeros));
+        init.fill(*seed, hash_text(name), key, drawn);
+        zero.fill(0.0);
     }
 
     /// A row's values. Panics if there is no such row.

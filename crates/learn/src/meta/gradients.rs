@@ -31,7 +31,8 @@ impl BatchGradients {
     }
 
     /// The gradients of `share` times the mean loss of the examples `batch` of `data` on `values`; returns that product.
-    /// A batch of no weight leaves zeros.
+    /// A batch of no weight leaves zeros. Without the key of some `noise` layers are as in serving: for what is made to be
+    /// served.
     #[expect(clippy::too_many_arguments, reason = "one batch, one model, one loss")]
     pub(crate) fn differentiate(
         &mut self,
@@ -41,14 +42,14 @@ impl BatchGradients {
         (data, batch): (&Encoded, &[u32]),
         objective: Objective,
         share: f64,
+        noise: Option<u64>,
         workers: &Workers,
     ) -> f64 {
         let weight = pass.split(data, batch, &objective);
         if weight <= 0.0 || share <= 0.0 {
             return 0.0;
         }
-        // Without noise: what is made is served, so it is made for layers as they are in serving.
-        let loss = pass.differentiate(backbone, values, &data.columns, objective, weight / share, None, workers);
+        let loss = pass.differentiate(backbone, values, &data.columns, objective, weight / share, noise, workers);
         pass.sum_dense(&mut self.dense, workers);
         workers.for_each(&mut self.rows, |table, sums| {
             let rows = values.tables[table];

@@ -3,6 +3,7 @@
 mod gradients;
 mod mixture;
 mod schedule;
+mod transferring;
 mod unrolled;
 mod window;
 
@@ -10,6 +11,7 @@ pub use mixture::Granularity;
 pub(crate) use mixture::{Mixture, Weights, lanes, mix};
 pub(crate) use schedule::Schedule;
 pub use schedule::StepLoss;
+pub(crate) use transferring::{Through, Transferring};
 pub use unrolled::{Sequence, Unrolled};
 pub(crate) use window::Window;
 

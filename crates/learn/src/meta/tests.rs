@@ -1,15 +1,17 @@
 //! Rows that are generated for a batch against whole models, and slopes against differences.
 
 use super::mixture::{Granularity, Mixture, lanes, mix};
-use super::{Sequence, Unrolled};
+use super::{Sequence, Through, Transferring, Unrolled};
+use crate::descent::Gradients;
 use crate::pass::Pass;
 use crate::{Learned, TrainingConfig};
 use perennial_core::{Column, Encoded, FeatureSet, Schema, Spans, Stream};
 use perennial_model::generator::{
     Activity, Feature, Generator, GeneratorConfig, Output, Reading, Shares, Sharing, Snapshot, StateFormat, States,
 };
-use perennial_model::{Backbone, Encoder, Objective, Params};
-use perennial_nn::Workers;
+use perennial_model::transfer::{Matrices, Transfer, TransferConfig, Wanted};
+use perennial_model::{Backbone, Encoder, Objective, Params, TableId};
+use perennial_nn::{Gelu, Workers};
 use perennial_nn::cell::CellKind;
 use perennial_nn::optim::{Optimiser, Rule};
 
@@ -223,4 +225,126 @@ fn slopes_of_a_mixture_equal_differences() {
             }
         }
     }
+}
+
+fn transfers() -> Vec<TransferConfig> {
+    let plain = TransferConfig::default();
+    vec![
+        plain.clone(),
+        TransferConfig { matrices: Matrices::Rows, output: Output::Residual, ..plain.clone() },
+        TransferConfig { gelu: Gelu::Sigmoid, detach_product: true, ..plain },
+    ]
+}
+
+/// Networks whose last layers are not zero.
+fn networks(config: &TransferConfig, fixture: &Fixture) -> Transfer {
+    let mut transfer =
+        Transfer::new(config, fixture.backbone.spec(), &Optimiser::new(Rule::ADAM, 1e-2), 1).unwrap();
+    let mut stream = Stream::new(&[78]);
+    transfer.weights.iter_mut().flat_map(|dense| &mut dense.values).for_each(|x| *x += 0.1 * stream.normal() as f32);
+    transfer
+}
+
+impl Fixture {
+    /// The loss of what is made of the first two models for the rows of a batch, with its gradients.
+    fn transferring(&self, transfer: &Transfer, wanted: Wanted) -> (f64, Transferring) {
+        let [previous, updated] = [0, 1].map(|at| &self.snapshots[at].params);
+        let mut transferring = Transferring::new(2, 2);
+        let batch: Vec<u32> = (0..20).collect();
+        transferring.select(&self.backbone, &updated.tables, &self.sets[2], &batch);
+        let through = Through { transfer, previous, updated, backbone: &self.backbone };
+        let data = (&self.sets[2], batch.as_slice());
+        let loss = transferring.differentiate(through, data, Objective::BCE, wanted, None, &self.workers);
+        (loss, transferring)
+    }
+
+    /// The same loss by whole models.
+    fn transferred(&self, transfer: &Transfer, updated: &Params) -> f64 {
+        let made = transfer.make(&self.snapshots[0].params, updated, &self.workers);
+        self.loss(&made, &self.sets[2], 1.0)
+    }
+}
+
+/// Row-sparse = full (ASMG's spec, test 7, for SML).
+#[test]
+fn rows_transferred_for_a_batch_are_those_of_the_whole_model() {
+    let fixture = fixture();
+    for config in transfers() {
+        let transfer = networks(&config, &fixture);
+        let (sparse, full) = (
+            fixture.transferring(&transfer, Wanted::Nothing).0,
+            fixture.transferred(&transfer, &fixture.snapshots[1].params),
+        );
+        assert_eq!(sparse, full, "{config:?}");
+    }
+}
+
+/// Slopes by some weights of every tensor of every network, as above.
+#[test]
+fn slopes_of_the_transfer_equal_differences() {
+    let fixture = fixture();
+    for config in transfers() {
+        let mut transfer = networks(&config, &fixture);
+        let slopes = fixture.transferring(&transfer, Wanted::Transfer).1.by_weights().to_vec();
+        assert_eq!(slopes.len(), transfer.weights.len());
+        for (tensor, slopes) in slopes.iter().enumerate() {
+            let len = transfer.weights[tensor].values.len();
+            for at in (0..len).step_by(len.div_ceil(3)) {
+                let weight = transfer.weights[tensor].values[at];
+                let mut moved = |by: f32| {
+                    transfer.weights[tensor].values[at] = weight + by;
+                    fixture.transferred(&transfer, &fixture.snapshots[1].params)
+                };
+                let numeric = (moved(1e-3) - moved(-1e-3)) / 2e-3;
+                moved(0.0);
+                let (slope, name) = (f64::from(slopes[at]), &transfer.weights[tensor].name);
+                let tolerance = 1e-3 + 0.02 * numeric.abs();
+                assert!((numeric - slope).abs() < tolerance, "{config:?}, {name}, {at}: {slope}, {numeric}");
+            }
+        }
+    }
+}
+
+/// What reaches the rows and tensors of the updated version.
+#[test]
+fn slopes_of_the_updated_version_equal_differences() {
+    let fixture = fixture();
+    let plain = transfers().into_iter().filter(|config| !config.detach_product);
+    for transfer in plain.map(|config| networks(&config, &fixture)) {
+        let (_, transferring) = fixture.transferring(&transfer, Wanted::Updated);
+        let mut updated = fixture.snapshots[1].params.clone();
+        let mut dense: Vec<Vec<f32>> = updated.dense.iter().map(|dense| vec![0.0; dense.values.len()]).collect();
+        transferring.write_dense(&mut dense, &fixture.workers);
+        let table = &mut updated.tables[1];
+        // Shard 6 holds row 6, which is read, and row 22, which is not.
+        let rows = &mut table.shards_mut()[6];
+        transferring.add_rows(TableId(1), rows);
+        assert_eq!(rows.touched(), 1);
+        let by_row = rows.gradients().to_vec();
+        let check = |slope: f32, value: &dyn Fn(&mut Params) -> &mut f32| {
+            let moved = |by: f32| {
+                let mut updated = fixture.snapshots[1].params.clone();
+                *value(&mut updated) += by;
+                fixture.transferred(&transfer, &updated)
+            };
+            let numeric = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+            let tolerance = 1e-3 + 0.02 * numeric.abs();
+            assert!((numeric - f64::from(slope)).abs() < tolerance, "{slope}, {numeric}");
+        };
+        for (at, slope) in by_row.iter().enumerate() {
+            check(*slope, &|updated| &mut updated.tables[1].row_mut(6)[at]);
+        }
+        for (tensor, slopes) in dense.iter().enumerate() {
+            check(slopes[0], &|updated| &mut updated.dense[tensor].values[0]);
+        }
+    }
+}
+
+#[test]
+fn slopes_of_the_transfer_are_the_same_on_any_number_of_workers() {
+    let mut fixture = fixture();
+    let transfer = networks(&transfers()[0], &fixture);
+    let alone = fixture.transferring(&transfer, Wanted::Transfer).1.by_weights().to_vec();
+    fixture.workers = Workers::new(3);
+    assert_eq!(fixture.transferring(&transfer, Wanted::Transfer).1.by_weights(), alone);
 }

@@ -128,6 +128,7 @@ impl Unrolled {
                 (set, batch),
                 objective,
                 shares[step],
+                None,
                 workers,
             );
         }

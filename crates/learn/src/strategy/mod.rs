@@ -9,6 +9,7 @@ mod frozen;
 mod incctr;
 mod incremental;
 mod retrain;
+pub mod sml;
 pub mod spmf;
 
 pub use asmg_gru::AsmgGru;
@@ -16,6 +17,7 @@ pub use asmg_linear::AsmgLinear;
 pub use batch::{Batch, BatchInit};
 pub use incctr::IncCtr;
 pub use retrain::Retrain;
+pub use sml::Sml;
 pub use spmf::{Sampling, Spmf};
 
 use crate::{Env, LearnError, Learned, Memory, Pieces, Trained};
@@ -48,6 +50,8 @@ pub enum StrategyConfig {
     IncCtr(IncCtr),
     /// Warm start, with replay from a reservoir (SPMF).
     Spmf(Spmf),
+    /// Parameters that learned networks make of the previous version and the updated one (SML).
+    Sml(Sml),
 }
 
 /// The strategies that have options.
@@ -61,6 +65,7 @@ enum WithOptions {
     #[serde(rename = "incctr")]
     IncCtr(IncCtr),
     Spmf(Spmf),
+    Sml(Sml),
 }
 
 impl<'de> Deserialize<'de> for StrategyConfig {
@@ -70,7 +75,8 @@ impl<'de> Deserialize<'de> for StrategyConfig {
 }
 
 /// All strategies, as they are written.
-const NAMES: [&str; 8] = ["frozen", "incremental", "batch", "retrain", "asmg_gru", "asmg_linear", "incctr", "spmf"];
+const NAMES: [&str; 9] =
+    ["frozen", "incremental", "batch", "retrain", "asmg_gru", "asmg_linear", "incctr", "spmf", "sml"];
 
 struct NameOrTable;
 
@@ -90,6 +96,7 @@ impl<'de> Visitor<'de> for NameOrTable {
             "asmg_linear" => Ok(StrategyConfig::AsmgLinear(AsmgLinear::default())),
             "incctr" => Ok(StrategyConfig::IncCtr(IncCtr::default())),
             "spmf" => Ok(StrategyConfig::Spmf(Spmf::default())),
+            "sml" => Ok(StrategyConfig::Sml(Sml::default())),
             "batch" => Err(E::custom("the strategy \"batch\" needs a window: { batch = { window = 3 } }")),
             _ => Err(E::unknown_variant(name, &NAMES)),
         }
@@ -103,6 +110,7 @@ impl<'de> Visitor<'de> for NameOrTable {
             WithOptions::AsmgLinear(asmg) => StrategyConfig::AsmgLinear(asmg),
             WithOptions::IncCtr(incctr) => StrategyConfig::IncCtr(incctr),
             WithOptions::Spmf(spmf) => StrategyConfig::Spmf(spmf),
+            WithOptions::Sml(sml) => StrategyConfig::Sml(sml),
         })
     }
 }
@@ -119,6 +127,7 @@ impl StrategyConfig {
             StrategyConfig::AsmgLinear(asmg) => asmg.update(learned, seen, env),
             StrategyConfig::IncCtr(incctr) => incctr.update(learned, seen, env),
             StrategyConfig::Spmf(spmf) => spmf.update(learned, seen, env),
+            StrategyConfig::Sml(sml) => sml.update(learned, seen, env),
         }
     }
 
@@ -132,6 +141,7 @@ impl StrategyConfig {
             StrategyConfig::AsmgLinear(asmg) => asmg.check(),
             StrategyConfig::IncCtr(incctr) => incctr.check(),
             StrategyConfig::Spmf(spmf) => spmf.check(),
+            StrategyConfig::Sml(sml) => sml.check(),
         }
     }
 
@@ -143,6 +153,7 @@ impl StrategyConfig {
             StrategyConfig::Batch(batch) => batch.window as usize - 1,
             StrategyConfig::Retrain(_) => usize::MAX,
             StrategyConfig::AsmgGru(asmg) => asmg.reach(),
+            StrategyConfig::Sml(sml) => sml.reach(),
         }
     }
 
@@ -153,6 +164,7 @@ impl StrategyConfig {
             StrategyConfig::AsmgGru(asmg) => Ok(Memory::AsmgGru(Box::new(asmg.restore(pieces, spec)?))),
             StrategyConfig::AsmgLinear(asmg) => Ok(Memory::AsmgLinear(Box::new(asmg.restore(pieces, spec)?))),
             StrategyConfig::Spmf(spmf) => Ok(Memory::Spmf(Box::new(spmf.restore(pieces)?))),
+            StrategyConfig::Sml(sml) => Ok(Memory::Sml(Box::new(sml.restore(pieces, spec)?))),
             StrategyConfig::Frozen
             | StrategyConfig::Incremental
             | StrategyConfig::IncCtr(_)
@@ -172,6 +184,7 @@ impl StrategyConfig {
             StrategyConfig::AsmgLinear(asmg) => asmg.describe(),
             StrategyConfig::IncCtr(incctr) => incctr.describe(),
             StrategyConfig::Spmf(spmf) => spmf.describe(),
+            StrategyConfig::Sml(sml) => sml.describe(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod asmg_gru;
 mod asmg_linear;
 mod backbones;
 mod incctr;
+mod sml;
 mod spmf;
 mod strategies;
 mod world;

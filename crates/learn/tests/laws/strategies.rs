@@ -2,7 +2,8 @@
 
 use crate::world::{FLIP, Loop, empty_columns, examples, period, seen};
 use perennial_core::{Digest, Examples};
-use perennial_learn::strategy::{AsmgGru, AsmgLinear, Batch, BatchInit, IncCtr, Retrain, Sampling, Spmf};
+use crate::sml::{original, residual};
+use perennial_learn::strategy::{AsmgGru, AsmgLinear, Batch, BatchInit, IncCtr, Retrain, Sampling, Sml, Spmf};
 use perennial_learn::{Env, LearnError, Learned, StrategyConfig, pretrain};
 use perennial_nn::optim::{Optimiser, Rule};
 use perennial_table::RowMode;
@@ -21,6 +22,9 @@ pub(crate) fn registered() -> Vec<(&'static str, StrategyConfig)> {
         ("asmg_gru", StrategyConfig::AsmgGru(generator.clone())),
         ("incctr", StrategyConfig::IncCtr(IncCtr::default())),
         ("spmf", StrategyConfig::Spmf(Spmf::default())),
+        ("sml", StrategyConfig::Sml(Sml { epochs: 20, ..Sml::default() })),
+        ("sml, residual", residual(Sml::default())),
+        ("sml, original", original(3)),
         ("spmf, sampled", StrategyConfig::Spmf(Spmf { sampling: Sampling::Sampled, shuffle: true, ..Spmf::default() })),
     ]
 }

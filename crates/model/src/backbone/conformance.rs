@@ -30,6 +30,9 @@ fn registered() -> Vec<(&'static str, BackboneConfig)> {
         ),
         ("embedding_mlp, no hidden layer", BackboneConfig::EmbeddingMlp(EmbeddingMlpConfig { hidden: vec![], ..base })),
         ("lr", BackboneConfig::Lr(LrConfig::default())),
+        ("mf", BackboneConfig::Mf(MfConfig { dim: 3, ..MfConfig::default() })),
+        ("mf, no mean", BackboneConfig::Mf(MfConfig { dim: 3, bias: MfBias::Ids, ..MfConfig::default() })),
+        ("mf, no biases", BackboneConfig::Mf(MfConfig { dim: 3, bias: MfBias::None, ..MfConfig::default() })),
         ("fm", BackboneConfig::Fm(FmConfig { fields: fields.clone() })),
         ("dnn", BackboneConfig::Dnn(DnnConfig { fields: fields.clone(), mlp: smooth })),
         ("wide_deep", BackboneConfig::WideDeep(WideDeepConfig { fields: fields.clone(), mlp: mlp.clone() })),
@@ -128,15 +131,15 @@ fn examples(rows: usize, seed: u64) -> Examples {
 }
 
 /// A model with first parameters, and examples that it has observed.
-pub(super) struct Fixture {
-    pub(super) encoder: Encoder,
-    pub(super) backbone: Backbone,
-    pub(super) params: Params,
-    pub(super) columns: Vec<Column>,
-    pub(super) data: Examples,
+pub(crate) struct Fixture {
+    pub(crate) encoder: Encoder,
+    pub(crate) backbone: Backbone,
+    pub(crate) params: Params,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) data: Examples,
 }
 
-pub(super) fn fixture(config: &BackboneConfig, rows: usize) -> Fixture {
+pub(crate) fn fixture(config: &BackboneConfig, rows: usize) -> Fixture {
     let data = examples(rows, 5);
     let mut encoder = Encoder::new(FeatureSet::of(&schema(), true), EncoderConfig::default());
     let backbone = Backbone::build(config, &encoder).unwrap();
@@ -187,7 +190,7 @@ impl Fixture {
     }
 
     /// Draws all parameters anew.
-    pub(super) fn scatter(&mut self, std: f64) {
+    pub(crate) fn scatter(&mut self, std: f64) {
         self.scatter_like("", std);
     }
 
@@ -455,7 +458,7 @@ impl ParamView<f64> for TwinView<'_> {
 }
 
 /// All parameters of a fixture as f64, dense ones first.
-pub(super) fn values(fixture: &Fixture) -> Vec<Vec<f64>> {
+pub(crate) fn values(fixture: &Fixture) -> Vec<Vec<f64>> {
     let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
     let dense = fixture.params.dense.iter().map(|dense| wide(&dense.values));
     let tables = fixture
@@ -467,7 +470,7 @@ pub(super) fn values(fixture: &Fixture) -> Vec<Vec<f64>> {
 }
 
 /// The same, moved a little at random: at first many biases are zero, which is where a relu has no slope.
-pub(super) fn shaken(fixture: &Fixture) -> Vec<Vec<f64>> {
+pub(crate) fn shaken(fixture: &Fixture) -> Vec<Vec<f64>> {
     let mut stream = Stream::new(&[17]);
     let mut all = values(fixture);
     all.iter_mut().flatten().for_each(|x| *x += 0.1 * stream.normal());
@@ -475,15 +478,15 @@ pub(super) fn shaken(fixture: &Fixture) -> Vec<Vec<f64>> {
 }
 
 /// What the slow twin computed.
-pub(super) struct Twin {
-    pub(super) logits: Vec<f64>,
-    pub(super) loss: f64,
+pub(crate) struct Twin {
+    pub(crate) logits: Vec<f64>,
+    pub(crate) loss: f64,
     /// By all parameters, dense ones first.
-    pub(super) grads: Vec<Vec<f64>>,
+    pub(crate) grads: Vec<Vec<f64>>,
 }
 
 /// Differentiates some loss of logits and taps, as in training or as in scoring.
-pub(super) fn differentiate(
+pub(crate) fn differentiate(
     fixture: &Fixture,
     values: &[Vec<f64>],
     noisy: bool,
@@ -500,7 +503,7 @@ pub(super) fn differentiate(
 }
 
 /// The weighted mean of the fixture's cross entropies.
-pub(super) fn bce(fixture: &Fixture, tape: &mut Tape<f64>, logits: Var) -> Var {
+pub(crate) fn bce(fixture: &Fixture, tape: &mut Tape<f64>, logits: Var) -> Var {
     let weights: f64 = fixture.data.weight.iter().map(|&w| f64::from(w)).sum();
     tape.bce_with_logits(logits, &fixture.data.label, &fixture.data.weight, weights)
 }

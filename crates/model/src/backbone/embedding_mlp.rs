@@ -125,7 +125,8 @@ impl EmbeddingMlp {
     fn add_table(&mut self, config: &EmbeddingMlpConfig, encoder: &Encoder, vocab: VocabId) -> TableId {
         let domain = encoder.vocabulary_name(vocab);
         let init = config.embedding_init_of.get(&domain).copied().unwrap_or(config.embedding_init);
-        self.spec.tables.push(TableSpec { name: format!("embedding.{domain}"), vocab, dim: config.dim, init });
+        let (name, dim) = (format!("embedding.{domain}"), config.dim);
+        self.spec.tables.push(TableSpec { name, vocab, dim, init, zeros: 0 });
         TableId(self.spec.tables.len() - 1)
     }
 

@@ -14,6 +14,7 @@ mod fm;
 mod fm_fm;
 mod ipnn;
 mod lr;
+mod mf;
 mod nfm;
 mod part;
 mod wide_deep;
@@ -30,6 +31,7 @@ pub use fm::{Fm, FmConfig};
 pub use fm_fm::{FmFm, FmFmConfig, PairMatrixForm};
 pub use ipnn::{Ipnn, IpnnConfig};
 pub use lr::{Lr, LrConfig};
+pub use mf::{Mf, MfBias, MfConfig};
 pub use nfm::{Nfm, NfmConfig};
 pub use part::{Activation, AttentionConfig, AttentionNorm, FieldsConfig, LayerInit, MlpConfig, SearchConfig};
 pub use wide_deep::{WideDeep, WideDeepConfig};
@@ -48,6 +50,8 @@ pub enum BackboneConfig {
     EmbeddingMlp(EmbeddingMlpConfig),
     /// Logistic regression.
     Lr(LrConfig),
+    /// Matrix factorisation.
+    Mf(MfConfig),
     /// Factorisation machine.
     Fm(FmConfig),
     /// Plain network.
@@ -90,6 +94,8 @@ pub enum Backbone {
     EmbeddingMlp(EmbeddingMlp),
     /// Logistic regression.
     Lr(Lr),
+    /// Matrix factorisation.
+    Mf(Mf),
     /// Factorisation machine.
     Fm(Fm),
     /// Plain network.
@@ -122,6 +128,7 @@ macro_rules! of_any {
         match $backbone {
             Backbone::EmbeddingMlp($model) => $body,
             Backbone::Lr($model) => $body,
+            Backbone::Mf($model) => $body,
             Backbone::Fm($model) => $body,
             Backbone::Dnn($model) => $body,
             Backbone::WideDeep($model) => $body,
@@ -144,6 +151,7 @@ impl Backbone {
         Ok(match config {
             BackboneConfig::EmbeddingMlp(config) => Backbone::EmbeddingMlp(EmbeddingMlp::build(config, encoder)?),
             BackboneConfig::Lr(config) => Backbone::Lr(Lr::build(config, encoder)?),
+            BackboneConfig::Mf(config) => Backbone::Mf(Mf::build(config, encoder)?),
             BackboneConfig::Fm(config) => Backbone::Fm(Fm::build(config, encoder)?),
             BackboneConfig::Dnn(config) => Backbone::Dnn(Dnn::build(config, encoder)?),
             BackboneConfig::WideDeep(config) => Backbone::WideDeep(WideDeep::build(config, encoder)?),
@@ -176,4 +184,4 @@ impl Backbone {
 }
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;

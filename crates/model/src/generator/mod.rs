@@ -39,14 +39,14 @@ pub struct GeneratorConfig {
     pub features: Vec<Feature>,
 }
 
-/// How the cell's output becomes a parameter.
+/// How the last layer's output, of a cell or of a transfer network, becomes a parameter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Output {
-    /// `theta* = w_y h + b_y`, as in the paper: before it is trained, all ids are nearly alike.
+    /// `theta* = w_y h + b_y`, as in the papers: before it is trained, all ids are nearly alike.
     #[default]
     Plain,
-    /// `theta* = theta + w_y h + b_y` with `w_y = b_y = 0` at first: the base model until it is trained.
+    /// `theta* = theta + w_y h + b_y` with `w_y = b_y = 0` at first: the newest model until it is trained.
     Residual,
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Activity, Generator, Reading, Snapshot};
 use crate::Params;
+use crate::transfer::Transfer;
 use std::sync::Arc;
 
 /// Values of ids that are met at scoring for the first time. They have had their first value in all models that were
@@ -12,6 +13,8 @@ pub enum Newborn {
     AsIs,
     /// What a recurrent generator makes of that constant.
     Recurrent(Recurrent),
+    /// What a transfer makes of it, as the row of both versions.
+    Transferred(Arc<Transfer>),
 }
 
 /// A recurrent generator that reads a constant.
@@ -32,6 +35,7 @@ impl Newborn {
         match self {
             Newborn::AsIs => {}
             Newborn::Recurrent(recurrent) => recurrent.generate(params, first),
+            Newborn::Transferred(transfer) => transfer.make_newborn(params, first),
         }
     }
 }

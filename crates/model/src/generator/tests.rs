@@ -9,7 +9,7 @@ fn spec() -> ModelSpec {
     let dense = |name: &str, rows, cols| DenseSpec { name: name.into(), rows, cols, init: DenseInit::Zero };
     ModelSpec {
         dense: vec![dense("kernel", 9, 11), dense("bias", 1, 5)],
-        tables: vec![TableSpec { name: "ids".into(), vocab: VocabId(0), dim: 6, init: EmbeddingInit::Zero }],
+        tables: vec![TableSpec { name: "ids".into(), vocab: VocabId(0), dim: 6, init: EmbeddingInit::Zero, zeros: 0 }],
         statistics: Vec::new(),
     }
 }
@@ -26,7 +26,7 @@ fn params(ids: u64, seed: u64) -> Params {
         slots: Vec::new(),
     });
     let dense = dense.collect();
-    let table = perennial_table::TableSpec { name: "ids".into(), dim: 6, seed, init: Init::Normal { std: 1.0 } };
+    let table = perennial_table::TableSpec { name: "ids".into(), dim: 6, seed, init: Init::Normal { std: 1.0 }, zeros: 0 };
     let mut table = Table::new(table).unwrap();
     table.grow(&(0..ids).collect::<Vec<_>>());
     Params { dense, tables: vec![table], statistics: Vec::new() }

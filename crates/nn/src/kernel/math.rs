@@ -135,7 +135,7 @@ pub(crate) fn relu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 
 /// Horner's scheme, highest power first.
 #[inline(always)]
-fn polynomial<S: Simd, const N: usize>(simd: S, x: S::f32s, coefficients: &[f32; N]) -> S::f32s {
+pub(crate) fn polynomial<S: Simd, const N: usize>(simd: S, x: S::f32s, coefficients: &[f32; N]) -> S::f32s {
     let mut sum = simd.splat_f32s(coefficients[0]);
     for &coefficient in &coefficients[1..] {
         sum = simd.mul_add_e_f32s(sum, x, simd.splat_f32s(coefficient));

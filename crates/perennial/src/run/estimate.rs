@@ -133,6 +133,7 @@ impl Plan<'_> {
             StrategyConfig::Frozen => 0,
             StrategyConfig::Retrain(retrain) => retrain.epochs.unwrap_or(training.pretrain_epochs),
             StrategyConfig::Incremental
+            | StrategyConfig::Sml(_)
             | StrategyConfig::Batch(_)
             | StrategyConfig::IncCtr(_)
             | StrategyConfig::Spmf(_)
@@ -143,12 +144,14 @@ impl Plan<'_> {
         u64::from(passes) * self.updates().map(examples).sum::<u64>()
     }
 
-    /// Examples from a reservoir, at most.
+    /// Examples from a reservoir, or of further rounds, at most.
     fn replayed(&self, strategy: &StrategyConfig, period: usize) -> u64 {
         match strategy {
             StrategyConfig::Spmf(Spmf { sampling: Sampling::ReplayAndAll, ratio, .. }) => {
                 (ratio * self.examples[period] as f64) as u64
             }
+            // The first further round is the period before, which the window counts.
+            StrategyConfig::Sml(sml) => u64::from(sml.rounds.saturating_sub(2)) * self.examples[period - 1],
             _ => 0,
         }
     }

@@ -94,8 +94,22 @@ fn the_pad_row_is_not_to_be_written() {
 
 #[test]
 fn a_width_of_nothing_is_refused() {
-    let spec = TableSpec { name: "t".into(), dim: 0, seed: 1, init: Init::Zero };
+    let spec = TableSpec { name: "t".into(), dim: 0, seed: 1, init: Init::Zero, zeros: 0 };
     assert!(Table::new(spec).unwrap_err().to_string().contains("between 1 and 65536, got 0"));
+}
+
+#[test]
+fn the_last_values_of_a_row_may_start_at_zero() {
+    let table = |zeros| {
+        let init = Init::Normal { std: 1.0 };
+        let mut table = Table::new(TableSpec { name: "t".into(), dim: 5 + zeros, seed: 1, init, zeros }).unwrap();
+        table.grow(&[4, 9]);
+        table
+    };
+    let (plain, padded) = (table(0), table(2));
+    for row in 1..4 {
+        assert_eq!((padded.row(row)[..5].to_vec(), &padded.row(row)[5..]), (plain.row(row).to_vec(), &[0.0; 2][..]));
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ pub(crate) const PARTS: usize = 3;
 
 /// A table with `rows` rows in all, of random values.
 pub(crate) fn table(dim: usize, rows: u32) -> Table {
-    let spec = TableSpec { name: "t".into(), dim, seed: 3, init: Init::Normal { std: 0.1 } };
+    let spec = TableSpec { name: "t".into(), dim, seed: 3, init: Init::Normal { std: 0.1 }, zeros: 0 };
     let mut table = Table::new(spec).unwrap();
     table.grow(&(2..u64::from(rows)).collect::<Vec<_>>());
     table

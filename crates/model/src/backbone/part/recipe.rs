@@ -35,7 +35,7 @@ impl Recipe {
         dim: usize,
         init: EmbeddingInit,
     ) -> TableId {
-        self.spec.tables.push(TableSpec { name, vocab, dim, init });
+        self.spec.tables.push(TableSpec { name, vocab, dim, init, zeros: 0 });
         TableId(self.spec.tables.len() - 1)
     }
 
