@@ -158,8 +158,16 @@ impl Mixture {
         let tables = tables.map(|((selection, part), spec)| Selected { selection, values: &part.y, dim: spec.dim });
         let statistics = &models.last().expect("a sequence holds a model").params.statistics;
         let values = BatchValues { dense: dense.collect(), tables: tables.collect(), statistics };
-        let loss =
-            self.gradients.differentiate(&mut self.pass, backbone, &values, (data, batch), objective, 1.0, None, workers);
+        let loss = self.gradients.differentiate(
+            &mut self.pass,
+            backbone,
+            &values,
+            (data, batch),
+            objective,
+            1.0,
+            None,
+            workers,
+        );
         let gradients = &self.gradients;
         workers.for_each(&mut self.parts, |part, buffers| {
             let dy = match part.checked_sub(tensors) {

@@ -172,13 +172,9 @@ impl Transferring {
         let (dense, tables) = self.made.parts.split_at(spec.dense.len());
         let dense = spec.dense.iter().zip(dense).map(|(spec, values)| ([spec.rows, spec.cols], values.as_slice()));
         let tables = self.rows.iter().zip(tables).zip(&spec.tables);
-        let tables = tables.map(|((reads, values), spec)| Selected {
-            selection: &reads.selection,
-            values,
-            dim: spec.dim,
-        });
-        let values =
-            BatchValues { dense: dense.collect(), tables: tables.collect(), statistics: &updated.statistics };
+        let tables =
+            tables.map(|((reads, values), spec)| Selected { selection: &reads.selection, values, dim: spec.dim });
+        let values = BatchValues { dense: dense.collect(), tables: tables.collect(), statistics: &updated.statistics };
         self.by_made.reset(spec, self.rows.iter().map(|reads| reads.ids.len()));
         self.by_made.differentiate(&mut self.pass, backbone, &values, data, objective, 1.0, noise, workers)
     }
@@ -248,8 +244,7 @@ impl Chunk {
             transfer.read(updated, self.part, row, &mut self.updated);
         }
         self.tape.reset();
-        self.made =
-            Some(transfer.forward(&mut self.tape, self.part, (&self.previous, &self.updated), wanted));
+        self.made = Some(transfer.forward(&mut self.tape, self.part, (&self.previous, &self.updated), wanted));
     }
 
     fn backward(&mut self, transfer: &Transfer, by_made: &BatchGradients) {

@@ -20,8 +20,11 @@
 //!
 //! Departures: ids that are not there yet have no rows, so that what is made of one at scoring is `F` of its first
 //! value, once, and not once per period since the beginning. SML's code restores what scored best on the next period;
-//! here the last pass counts. Beyond the papers, `transfer.output = "residual"` starts as the updated version itself: the
-//! plain networks begin as a random map, which a stream must be long enough to train.
+//! here the last pass counts. And, unless `transfer.output = "plain"`, networks begin as the identity of the updated version
+//! and learn what to add to it. The papers' plain ones begin as a random map, through which the first updated version is
+//! trained, and nothing keeps what they make of a version and itself, from which each period goes on, near that version:
+//! without thousands of steps per period they are lost (RESULTS.md). Residual ones are not safe from that either, if they
+//! are trained for many passes at a high rate.
 
 use crate::descent::Descent;
 use crate::memory::Pieces;
@@ -62,8 +65,9 @@ impl Default for Sml {
         Sml {
             rounds: 1,
             transfer: TransferConfig::default(),
-            // Of ASMG's comparison on Tmall, and of SML-MF on Tmall and MovieLens; 1e-3 on the others.
-            optimiser: Optimiser::new(Rule::ADAM, 1e-2),
+            // SML's own, and that of ASMG's comparison on two logs of three. With 1e-2, as on the third, units of small
+            // towers die when networks are trained for many steps.
+            optimiser: Optimiser::new(Rule::ADAM, 1e-3),
             epochs: 1,
             base_learning_rate: None,
         }
@@ -101,7 +105,9 @@ impl Sml {
     pub(super) fn describe(&self) -> String {
         match self.rounds {
             1 => "parameters transferred from the previous version and the updated one (SML)".into(),
-            rounds => format!("parameters transferred from the previous version and the updated one, {rounds} rounds (SML)"),
+            rounds => {
+                format!("parameters transferred from the previous version and the updated one, {rounds} rounds (SML)")
+            }
         }
     }
 
@@ -194,8 +200,7 @@ impl Sml {
                 let through = Through { transfer, previous, updated, backbone };
                 let (data, objective) = ((data, batch), env.training.objective);
                 // Without noise: what is made is served, so it is made for layers as they are in serving.
-                let loss =
-                    transferring.differentiate(through, data, objective, Wanted::Transfer, None, env.workers);
+                let loss = transferring.differentiate(through, data, objective, Wanted::Transfer, None, env.workers);
                 (loss, self.step(transfer, counters.steps, transferring.by_weights(), env))
             });
             Stepped { loss: if finite { loss } else { f64::NAN }, weight: weight(data, batch), number: counters.steps }
@@ -246,8 +251,7 @@ impl Sml {
                 transferring.catch_up(&mut params.tables, env.workers);
                 let through = Through { transfer, previous, updated: params, backbone };
                 let (data, objective) = ((data, batch), env.training.objective);
-                let loss =
-                    transferring.differentiate(through, data, objective, Wanted::Updated, noise, env.workers);
+                let loss = transferring.differentiate(through, data, objective, Wanted::Updated, noise, env.workers);
                 transferring.update_statistics(backbone, &mut params.statistics);
                 (loss, descent.step(params, &transferring, &step, env.training.clip_norm, env.workers))
             });

@@ -6,8 +6,8 @@ use perennial_learn::strategy::{AsmgGru, AsmgLinear};
 use perennial_learn::{Learned, StrategyConfig};
 use perennial_model::backbone::{
     Activation, AfnConfig, AfnForm, AttentionConfig, AttentionNorm, CanConfig, CoActionConfig, DcnConfig, DeepFmConfig,
-    DinConfig, DnnConfig, FieldsConfig, FmConfig, FmFmConfig, IpnnConfig, MfConfig, MlpConfig, NfmConfig, WideDeepConfig,
-    XDeepFmConfig,
+    DinConfig, DnnConfig, FieldsConfig, FmConfig, FmFmConfig, IpnnConfig, MfConfig, MlpConfig, NfmConfig,
+    WideDeepConfig, XDeepFmConfig,
 };
 use perennial_model::{BackboneConfig, EmbeddingInit};
 use perennial_table::RowMode;
@@ -28,7 +28,10 @@ fn registered() -> Vec<(&'static str, BackboneConfig)> {
         ..AfnConfig::default()
     };
     vec![
-        ("mf", BackboneConfig::Mf(MfConfig { dim: 6, init: EmbeddingInit::Normal { std: 0.1 }, ..MfConfig::default() })),
+        (
+            "mf",
+            BackboneConfig::Mf(MfConfig { dim: 6, init: EmbeddingInit::Normal { std: 0.1 }, ..MfConfig::default() }),
+        ),
         ("fm", BackboneConfig::Fm(FmConfig { fields: fields.clone() })),
         ("fmfm", BackboneConfig::FmFm(FmFmConfig { fields: fields.clone(), ..FmFmConfig::default() })),
         ("nfm", BackboneConfig::Nfm(NfmConfig { fields: fields.clone(), mlp: noisy.clone() })),

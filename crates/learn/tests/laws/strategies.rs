@@ -1,8 +1,8 @@
 //! Laws that every strategy obeys.
 
+use crate::sml::{original, plain, sml};
 use crate::world::{FLIP, Loop, empty_columns, examples, period, seen};
 use perennial_core::{Digest, Examples};
-use crate::sml::{original, residual};
 use perennial_learn::strategy::{AsmgGru, AsmgLinear, Batch, BatchInit, IncCtr, Retrain, Sampling, Sml, Spmf};
 use perennial_learn::{Env, LearnError, Learned, StrategyConfig, pretrain};
 use perennial_nn::optim::{Optimiser, Rule};
@@ -22,8 +22,8 @@ pub(crate) fn registered() -> Vec<(&'static str, StrategyConfig)> {
         ("asmg_gru", StrategyConfig::AsmgGru(generator.clone())),
         ("incctr", StrategyConfig::IncCtr(IncCtr::default())),
         ("spmf", StrategyConfig::Spmf(Spmf::default())),
-        ("sml", StrategyConfig::Sml(Sml { epochs: 20, ..Sml::default() })),
-        ("sml, residual", residual(Sml::default())),
+        ("sml", sml(Sml::default())),
+        ("sml, plain", plain()),
         ("sml, original", original(3)),
         ("spmf, sampled", StrategyConfig::Spmf(Spmf { sampling: Sampling::Sampled, shuffle: true, ..Spmf::default() })),
     ]

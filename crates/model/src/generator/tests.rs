@@ -26,7 +26,8 @@ fn params(ids: u64, seed: u64) -> Params {
         slots: Vec::new(),
     });
     let dense = dense.collect();
-    let table = perennial_table::TableSpec { name: "ids".into(), dim: 6, seed, init: Init::Normal { std: 1.0 }, zeros: 0 };
+    let table =
+        perennial_table::TableSpec { name: "ids".into(), dim: 6, seed, init: Init::Normal { std: 1.0 }, zeros: 0 };
     let mut table = Table::new(table).unwrap();
     table.grow(&(0..ids).collect::<Vec<_>>());
     Params { dense, tables: vec![table], statistics: Vec::new() }

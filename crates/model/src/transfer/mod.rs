@@ -3,6 +3,8 @@
 //! A row `p` of the previous version meets the same row `q` of the one that was trained since; what comes out is served. Rows
 //! of a table share one network; a dense tensor has its own, which takes it for one long row, as in ASMG's comparison
 //! (Peng et al., RecSys 2021), or row by row. The network itself is described in [`Network`].
+//!
+//! Departure: by default the networks begin as the identity of `q`; the papers' begin as a random map ([`Output::Plain`]).
 
 mod make;
 mod network;
@@ -16,7 +18,7 @@ use perennial_nn::optim::Optimiser;
 use perennial_nn::{Gelu, Tape, Var};
 use serde::{Deserialize, Serialize};
 
-/// What transfer networks are. The defaults are those of ASMG's comparison on Tmall and MovieLens.
+/// What transfer networks are. The widths are those of ASMG's comparison on Tmall and MovieLens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TransferConfig {
@@ -53,7 +55,7 @@ impl Default for TransferConfig {
             matrices: Matrices::Whole,
             gelu: Gelu::Erf,
             detach_product: false,
-            output: Output::Plain,
+            output: Output::Residual,
         }
     }
 }
@@ -128,7 +130,11 @@ impl Transfer {
     }
 
     /// Networks with these weights, or why they are not their own.
-    pub fn with_weights(config: &TransferConfig, spec: &ModelSpec, weights: Vec<Dense>) -> Result<Transfer, ModelError> {
+    pub fn with_weights(
+        config: &TransferConfig,
+        spec: &ModelSpec,
+        weights: Vec<Dense>,
+    ) -> Result<Transfer, ModelError> {
         let parts = parts(config, spec)?;
         let expected = parts.iter().flat_map(|part| {
             part.network.tensors().map(|tensor| (part.tensor_name(tensor.name), tensor.rows, tensor.cols))

@@ -136,7 +136,13 @@ impl Network {
     }
 
     /// `[p q s]`, `[rows * width, 3]`.
-    pub(super) fn channels<T: Real>(&self, config: &TransferConfig, tape: &mut Tape<T>, previous: &[T], updated: Var) -> Var {
+    pub(super) fn channels<T: Real>(
+        &self,
+        config: &TransferConfig,
+        tape: &mut Tape<T>,
+        previous: &[T],
+        updated: Var,
+    ) -> Var {
         let (rows, width) = tape.shape(updated);
         let unit = tape.constant(rows, width, |unit| directions(previous, width, unit));
         let factor = if config.detach_product { tape.detach(updated) } else { updated };
