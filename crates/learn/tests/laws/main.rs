@@ -4,6 +4,7 @@
 
 mod asmg_gru;
 mod asmg_linear;
+mod gate;
 mod incctr;
 mod spmf;
 mod strategies;
