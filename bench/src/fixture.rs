@@ -68,7 +68,7 @@ pub fn examples(shape: &Shape, ids: Ids, rows: usize) -> Encoded {
     }
     let mut labels = Stream::new(&[8]);
     let label = (0..rows).map(|_| (labels.below(2) as u8).into()).collect();
-    Encoded { columns, label, weight: vec![1.0; rows] }
+    Encoded { columns, label, weight: vec![1.0; rows], ..Encoded::default() }
 }
 
 /// Distinct rows of tables per batch, on average: what a step's cost ought to depend on.

@@ -7,7 +7,6 @@ use perennial_bench::timing::quantile;
 use perennial_core::{Column, Examples, Spans, Stream};
 use perennial_learn::TrainingConfig;
 use perennial_model::Servable;
-use perennial_nn::Workers;
 use std::time::Instant;
 
 /// Times requests of one row against Embedding&MLP 200-80.
@@ -34,14 +33,14 @@ struct Request {
 fn main() -> Result<()> {
     let Arguments { ids, history, requests } = Arguments::parse();
     let servable = servable(ids, history)?;
-    let workers = Workers::new(1);
+    let mut scorer = servable.serving().scorer();
     let mut stream = Stream::new(&[11]);
     let all: Vec<Request> = (0..requests).map(|_| request(&mut stream, ids, history)).collect();
     let mut microseconds = Vec::with_capacity(requests);
     let mut sum = 0.0;
     for request in all.iter().take(1000).chain(&all) {
         let clock = Instant::now();
-        let logits = servable.score(&request.keys, &request.columns, 1, &workers)?;
+        let logits = scorer.score(&request.keys, &request.columns, 1)?;
         microseconds.push(clock.elapsed().as_secs_f64() * 1e6);
         sum += logits[0];
     }

@@ -53,7 +53,7 @@ fn main() -> Result<()> {
     // In order, as the peer reads its batches: the ids are random already, and loading data is not what is timed.
     let order: Vec<u32> = (0..data.len() as u32).collect();
     let threads = Workers::new(workers);
-    let mut trainer = Trainer::new(&training);
+    let mut trainer = Trainer::new(&training, 1);
     let mut last = 0.0;
     let timing = Timing::of(repeats, steps, || {
         for batch in order.chunks(batch) {

@@ -70,7 +70,7 @@ fn main() -> Result<()> {
 fn take_turns(subjects: &mut [Subject], training: &TrainingConfig, arguments: &Arguments) {
     let order: Vec<u32> = (0..(BATCH * arguments.steps) as u32).collect();
     let workers = Workers::new(arguments.workers);
-    let mut trainer = Trainer::new(training);
+    let mut trainer = Trainer::new(training, 1);
     let mut pass = |learned: &mut Learned, data: &Encoded| {
         for batch in order.chunks(BATCH) {
             trainer.step(learned, data, batch, &workers);

@@ -74,6 +74,11 @@ pub struct Examples {
     pub user: Vec<u64>,
     /// Key of the item, 0 where the log knows none.
     pub item: Vec<u64>,
+    /// Key of the request in which the example was shown, 0 for one of its own. A sampled negative is of its positive's
+    /// request. Empty where the log knows of no requests.
+    pub request: Vec<u64>,
+    /// The logit that the version in service gave when the event happened, NaN where none is known. Empty if none is.
+    pub previous: Vec<f32>,
 }
 
 impl Examples {
@@ -113,6 +118,8 @@ impl Examples {
             event: pick(&self.event, index),
             user: pick(&self.user, index),
             item: pick(&self.item, index),
+            request: pick_some(&self.request, index),
+            previous: pick_some(&self.previous, index),
         }
     }
 }
@@ -130,6 +137,9 @@ impl Examples {
             };
             mine.append(&theirs.compact(index, renamed));
         }
+        let rows = self.len();
+        extend_some(&mut self.request, rows, pick_some(&other.request, index), index.len(), 0);
+        extend_some(&mut self.previous, rows, pick_some(&other.previous, index), index.len(), f32::NAN);
         self.label.extend(pick(&other.label, index));
         self.weight.extend(pick(&other.weight, index));
         self.time.extend(pick(&other.time, index));
@@ -241,6 +251,22 @@ fn pick<T: Copy>(values: &[T], index: &[u32]) -> Vec<T> {
     index.iter().map(|&i| values[i as usize]).collect()
 }
 
+/// [`pick`] of a vector that may be empty for want of any value.
+fn pick_some<T: Copy>(values: &[T], index: &[u32]) -> Vec<T> {
+    if values.is_empty() { Vec::new() } else { pick(values, index) }
+}
+
+/// Appends the values of `more` examples to those of `rows`; either may be empty for want of any value, for which then
+/// stands `none`.
+fn extend_some<T: Copy>(mine: &mut Vec<T>, rows: usize, theirs: Vec<T>, more: usize, none: T) {
+    if mine.is_empty() && theirs.is_empty() {
+        return;
+    }
+    mine.resize(rows, none);
+    mine.extend(theirs);
+    mine.resize(rows + more, none);
+}
+
 /// Examples as one version's encoder sees them: ids are rows of its tables. What a model is trained and scored on.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Encoded {
@@ -250,9 +276,24 @@ pub struct Encoded {
     pub label: Vec<f32>,
     /// `[examples]` weights in the loss.
     pub weight: Vec<f32>,
+    /// See [`Examples::request`].
+    pub request: Vec<u64>,
+    /// See [`Examples::previous`].
+    pub previous: Vec<f32>,
 }
 
 impl Encoded {
+    /// The examples that these columns encode, with all else that training needs.
+    pub fn new(columns: Vec<Column>, examples: &Examples) -> Encoded {
+        Encoded {
+            columns,
+            label: examples.label.clone(),
+            weight: examples.weight.clone(),
+            request: examples.request.clone(),
+            previous: examples.previous.clone(),
+        }
+    }
+
     /// Number of examples.
     pub fn len(&self) -> usize {
         self.label.len()
@@ -272,6 +313,9 @@ impl Encoded {
         for (mine, theirs) in self.columns.iter_mut().zip(&other.columns) {
             mine.append(theirs);
         }
+        let (rows, more) = (self.len(), other.len());
+        extend_some(&mut self.request, rows, other.request.clone(), more, 0);
+        extend_some(&mut self.previous, rows, other.previous.clone(), more, f32::NAN);
         self.label.extend_from_slice(&other.label);
         self.weight.extend_from_slice(&other.weight);
     }
@@ -326,6 +370,7 @@ mod tests {
             event: vec![70, 80, 90],
             user: vec![2, 1, 1],
             item: vec![items[2], items[1], items[0]],
+            ..Examples::default()
         }
     }
 

@@ -23,10 +23,11 @@ pub fn generated_pieces(generated: &Generated) -> Pieces {
         Newborn::AsIs => pieces.put_json("newborn", &Header::AsIs),
         Newborn::Recurrent(Recurrent { generator, past, steps }) => {
             for (nth, past) in past.iter().enumerate() {
-                pieces.put_params(format!("past/{nth:04}"), Params { dense: past.table_weights(), tables: Vec::new() });
+                pieces
+                    .put_params(format!("past/{nth:04}"), Params { dense: past.table_weights(), ..Params::default() });
             }
             pieces.put_json("newborn", &Header::Recurrent { generator: generator.config().clone(), steps: *steps });
-            pieces.put_params("generator", Params { dense: generator.weights.clone(), tables: Vec::new() });
+            pieces.put_params("generator", Params { dense: generator.weights.clone(), ..Params::default() });
         }
     }
     pieces

@@ -3,7 +3,6 @@
 //! A strategy is a function `(Learned, SeenPeriod, Env) -> Learned`. Nothing here touches disk, clock, network or a
 //! global: what a step needs is in its arguments, so that resume, replay and comparison are just calls.
 
-mod distillation;
 mod env;
 mod error;
 mod gate;
@@ -11,6 +10,7 @@ mod generated;
 mod learned;
 mod memory;
 mod meta;
+mod order;
 mod pass;
 pub mod reference;
 mod reservoir;
@@ -25,6 +25,6 @@ pub use gate::{Gate, GateConfig, Threshold, Unit};
 pub use generated::{generated_pieces, restore_generated};
 pub use learned::Learned;
 pub use memory::{Memory, Piece, Pieces};
-pub use meta::{Granularity, StepLoss};
+pub use meta::{Granularity, Sequence, StepLoss, Unrolled};
 pub use strategy::StrategyConfig;
 pub use trainer::{Trained, Trainer, TrainingConfig, pretrain};

@@ -4,30 +4,50 @@
 //! shards in their order, gradients of rows per row in the order of examples: the result depends on the number of
 //! shards, which is a setting, and never on the number of workers or on timing.
 
+use crate::order::{piece, requests};
 use perennial_core::{Column, Encoded};
-use perennial_model::{Backbone, DenseId, Lookup, Objective, PlainView, TableId, Use, Values, ViewBuffers};
+use perennial_model::{
+    Backbone, DenseId, Lookup, Objective, PlainView, Statistic, StatisticId, TableId, Tap, Targets, Use, Values,
+    ViewBuffers,
+};
 use perennial_nn::{Tape, Workers};
 use perennial_table::{Selection, Shard as Rows, Table, Touches};
 
 /// The shards of a batch; buffers are reused from batch to batch.
+#[derive(Debug)]
 pub(crate) struct Pass {
     shards: Vec<Shard>,
 }
 
 /// One part of a batch.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shard {
     tape: Tape<f32>,
     view: ViewBuffers,
     index: Vec<u32>,
-    label: Vec<f32>,
-    weight: Vec<f32>,
+    targets: Targets,
     /// Rows that will be gathered, where they must be caught up with first.
     touched: Touches,
     loss: f64,
 }
 
 impl Shard {
+    fn take(&mut self, data: &Encoded, stretch: &[u32], objective: &Objective) {
+        let Shard { index, targets, .. } = self;
+        index.clear();
+        index.extend_from_slice(stretch);
+        targets.clear();
+        targets.label.extend(stretch.iter().map(|&i| data.label[i as usize]));
+        targets.weight.extend(stretch.iter().map(|&i| data.weight[i as usize]));
+        if objective.needs_previous() && !data.previous.is_empty() {
+            targets.previous.extend(stretch.iter().map(|&i| data.previous[i as usize]));
+        }
+        if objective.needs_requests() {
+            targets.requests.extend(requests(&data.request, stretch));
+        }
+        targets.prepare(objective);
+    }
+
     /// Where the rows of a table were read, and what was touched there.
     fn uses(&self, table: TableId) -> impl Iterator<Item = (&Use, &Touches)> {
         self.view.uses.iter().zip(&self.view.touches).filter(move |(used, _)| used.table == table)
@@ -40,18 +60,15 @@ impl Pass {
         Pass { shards: (0..shards).map(|_| Shard::default()).collect() }
     }
 
-    /// Gives each shard its stretch of the examples `batch`, and returns their weight.
-    pub(crate) fn split(&mut self, data: &Encoded, batch: &[u32]) -> f64 {
-        let per_shard = batch.len().div_ceil(self.shards.len());
-        let mut stretches = batch.chunks(per_shard.max(1));
+    /// Gives each shard its stretch of the examples `batch`, with what the objective needs to know of them, and returns
+    /// their weight.
+    pub(crate) fn split(&mut self, data: &Encoded, batch: &[u32], objective: &Objective) -> f64 {
+        let per_shard = batch.len().div_ceil(self.shards.len()).max(1);
+        let mut start = 0;
         for shard in &mut self.shards {
-            let stretch = stretches.next().unwrap_or(&[]);
-            shard.index.clear();
-            shard.index.extend_from_slice(stretch);
-            shard.label.clear();
-            shard.label.extend(stretch.iter().map(|&i| data.label[i as usize]));
-            shard.weight.clear();
-            shard.weight.extend(stretch.iter().map(|&i| data.weight[i as usize]));
+            let end = piece(data, batch, start, per_shard, objective.needs_requests());
+            shard.take(data, &batch[start..end], objective);
+            start = end;
         }
         batch.iter().map(|&i| f64::from(data.weight[i as usize])).sum()
     }
@@ -81,7 +98,9 @@ impl Pass {
     }
 
     /// Forward and backward pass of every shard on these values; returns the loss. A `normaliser` of the batch's weight
-    /// makes that the mean.
+    /// makes that the mean. `noise` is the key of a training step's random choices; without one, layers behave as in
+    /// scoring.
+    #[expect(clippy::too_many_arguments, reason = "a model, a batch, a loss and how it is computed")]
     pub(crate) fn differentiate(
         &mut self,
         backbone: &Backbone,
@@ -89,17 +108,33 @@ impl Pass {
         columns: &[Column],
         objective: Objective,
         normaliser: f64,
+        noise: Option<u64>,
         workers: &Workers,
     ) -> f64 {
         workers.for_each(&mut self.shards, |_, shard| {
             shard.tape.reset();
-            let mut view = PlainView::training(values, columns, &shard.index, &mut shard.view);
+            let mut view = PlainView::training(values, columns, &shard.index, noise, &mut shard.view);
             let logits = backbone.forward(&mut view, &mut shard.tape);
-            let loss = objective.loss(&mut shard.tape, logits, &shard.label, &shard.weight, normaliser);
+            let mut loss = objective.loss(&mut shard.tape, logits, &shard.targets, normaliser);
+            for &(_, branch) in shard.view.taps.iter().filter(|(tap, _)| *tap == Tap::BranchLogits) {
+                let own = objective.loss(&mut shard.tape, branch, &shard.targets, normaliser);
+                loss = shard.tape.row_sum(&[loss, own]);
+            }
             shard.loss = f64::from(shard.tape.value(loss)[0]);
             shard.tape.backward(loss);
         });
         self.shards.iter().map(|shard| shard.loss).sum()
+    }
+
+    /// Moves running statistics by what the shards saw, in their order.
+    pub(crate) fn update_statistics(&self, backbone: &Backbone, statistics: &mut [Statistic]) {
+        for (id, (statistic, spec)) in statistics.iter_mut().zip(&backbone.spec().statistics).enumerate() {
+            let seen = self.shards.iter().flat_map(|shard| {
+                let seen = shard.view.seen.iter().filter(move |(seen, ..)| *seen == StatisticId(id));
+                seen.map(|(_, var, rows)| (shard.tape.value(*var), *rows))
+            });
+            statistic.update(spec.momentum, seen);
+        }
     }
 
     /// Sums the gradient of each dense tensor; `sums` holds one vector of the tensor's length for each.

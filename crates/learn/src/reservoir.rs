@@ -121,6 +121,7 @@ mod tests {
             event: events.clone().collect(),
             user: events.clone().collect(),
             item: events.collect(),
+            ..Examples::default()
         }
     }
 

@@ -1,8 +1,9 @@
 //! The one training loop.
 
+use crate::order::{Order, pieces, shuffled};
 use crate::pass::Pass;
 use crate::{Env, LearnError, Learned};
-use perennial_core::rng::hash_text;
+use perennial_core::rng::{hash_parts, hash_text};
 use perennial_core::{Encoded, Examples, Stream};
 use perennial_eval::GateDecision;
 use perennial_model::{Objective, Params, Servable, TableId};
@@ -42,7 +43,7 @@ impl Default for TrainingConfig {
             batch_size: 1024,
             epochs: 1,
             pretrain_epochs: 1,
-            objective: Objective::Bce,
+            objective: Objective::BCE,
             // Adam with the rate of its paper: rarely the best, never far off.
             optimiser: Optimiser::new(Rule::ADAM, 1e-3),
             rows: RowMode::Lazy,
@@ -108,15 +109,6 @@ pub(crate) fn fit(
     fit_encoded(learned, &data, Order::Shuffled, epochs, period, env)
 }
 
-/// In which order the examples of an epoch are met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// In a random one, another in each epoch.
-    Shuffled,
-    /// As they are.
-    AsGiven,
-}
-
 /// Trains `learned` on `data`, encoded by it after it has [admitted](admit) all ids that it shall have rows for.
 pub(crate) fn fit_encoded(
     mut learned: Learned,
@@ -126,17 +118,20 @@ pub(crate) fn fit_encoded(
     period: u32,
     env: &Env<'_>,
 ) -> Result<(Learned, Trained), LearnError> {
+    let by_request = env.training.objective.needs_requests();
     let mut order: Vec<u32> = (0..data.len() as u32).collect();
-    let mut trainer = Trainer::new(env.training);
+    let mut trainer = Trainer::new(env.training, env.seed);
     let mut trained = Trained::default();
-    let all_steps = u64::from(epochs) * data.len().div_ceil(env.training.batch_size) as u64;
     for epoch in 0..epochs {
         if ordered == Order::Shuffled {
-            order.sort_unstable();
-            Stream::new(&[env.seed, hash_text("order"), u64::from(period), u64::from(epoch)]).shuffle(&mut order);
+            let keys = [env.seed, hash_text("order"), u64::from(period), u64::from(epoch)];
+            order = shuffled(data, by_request, &mut Stream::new(&keys));
         }
+        let batches = pieces(data, &order, env.training.batch_size, by_request);
+        let all_steps = u64::from(epochs) * batches.len() as u64;
         let mut sum = WeightedMean::default();
-        for batch in order.chunks(env.training.batch_size) {
+        for batch in batches {
+            let batch = &order[batch];
             let (loss, weight) = trainer.step(&mut learned, data, batch, env.workers);
             if !loss.is_finite() {
                 return Err(LearnError::NotFinite { period, epoch, step: learned.step, loss });
@@ -182,7 +177,7 @@ pub(crate) fn encode_parts<'a>(
     let mut data = Encoded::default();
     for part in parts {
         let columns = servable.encoder.encode(part)?;
-        data.append(&Encoded { columns, label: part.label.clone(), weight: part.weight.clone() });
+        data.append(&Encoded::new(columns, part));
     }
     Ok(data)
 }
@@ -207,31 +202,34 @@ impl WeightedMean {
 /// Buffers of the training loop, reused from step to step.
 pub struct Trainer<'a> {
     config: &'a TrainingConfig,
+    seed: u64,
     pass: Pass,
     /// Summed gradient of each dense tensor.
     dense: Vec<Vec<f32>>,
 }
 
 impl<'a> Trainer<'a> {
-    /// Empty buffers.
-    pub fn new(config: &'a TrainingConfig) -> Trainer<'a> {
-        Trainer { config, pass: Pass::new(config.shards), dense: Vec::new() }
+    /// Empty buffers. Random choices within steps, such as dropout, are keyed by `seed` and the number of the step.
+    pub fn new(config: &'a TrainingConfig, seed: u64) -> Trainer<'a> {
+        Trainer { config, seed, pass: Pass::new(config.shards), dense: Vec::new() }
     }
 
     /// One step on the examples `batch` of `data`. Returns the mean loss before the step and the batch's weight; a
     /// batch of no weight moves nothing. The loss is NaN as well if a parameter is no longer finite after the step.
     pub fn step(&mut self, learned: &mut Learned, data: &Encoded, batch: &[u32], workers: &Workers) -> (f64, f64) {
-        let normaliser = self.pass.split(data, batch);
+        let normaliser = self.pass.split(data, batch, &self.config.objective);
         if normaliser <= 0.0 {
             return (0.0, 0.0);
         }
         learned.step += 1;
         let step = self.config.optimiser.step(learned.step, self.config.optimiser.learning_rate);
+        let noise = Some(hash_parts(&[self.seed, hash_text("noise"), learned.step]));
         let Servable { backbone, params, .. } = &mut learned.servable;
         let (loss, finite) = workers.run(|| {
             self.pass.catch_up(backbone, &mut params.tables, &data.columns, workers);
             let objective = self.config.objective;
-            let loss = self.pass.differentiate(backbone, params, &data.columns, objective, normaliser, workers);
+            let loss = self.pass.differentiate(backbone, params, &data.columns, objective, normaliser, noise, workers);
+            self.pass.update_statistics(backbone, &mut params.statistics);
             (loss, self.update(params, &step, workers))
         });
         (if finite { loss } else { f64::NAN }, normaliser)

@@ -46,6 +46,8 @@ pub(crate) fn restore_whole(
 fn fits(params: &Params, spec: &ModelSpec, encoder: &Encoder) -> bool {
     let tensors = spec.dense.iter().map(|dense| (dense.name.as_str(), dense.rows, dense.cols));
     let tables = spec.tables.iter().map(|table| (table.dim, encoder.vocabularies()[table.vocab.0 as usize].rows()));
+    let statistics = spec.statistics.iter().map(|one| (one.name.as_str(), one.cols));
     params.dense.iter().map(|dense| (dense.name.as_str(), dense.rows, dense.cols)).eq(tensors)
+        && params.statistics.iter().map(|one| (one.name.as_str(), one.values.len())).eq(statistics)
         && params.tables.iter().map(|table| (table.dim(), table.rows() as usize)).eq(tables)
 }

@@ -6,12 +6,15 @@
 //! update strategies live here.
 
 pub mod backbone;
+pub mod distillation;
 pub mod encoder;
 mod error;
 pub mod generator;
 pub mod objective;
 mod params;
+mod sequence;
 mod servable;
+mod serving;
 mod spec;
 mod values;
 mod view;
@@ -19,9 +22,13 @@ mod view;
 pub use backbone::{Backbone, BackboneConfig};
 pub use encoder::{Encoder, EncoderConfig};
 pub use error::ModelError;
-pub use objective::Objective;
-pub use params::{Dense, Params};
-pub use servable::{Generated, Servable, Serving};
-pub use spec::{DenseId, DenseInit, DenseSpec, EmbeddingInit, ModelSpec, TableId, TableSpec};
+pub use objective::{Objective, Targets};
+pub use params::{Dense, Params, Statistic};
+pub use sequence::{Matching, Sequence};
+pub use servable::{Generated, Servable};
+pub use serving::{Scorer, Serving};
+pub use spec::{
+    DenseId, DenseInit, DenseSpec, EmbeddingInit, ModelSpec, StatisticId, StatisticSpec, TableId, TableSpec,
+};
 pub use values::{BatchValues, Values};
-pub use view::{Lookup, ParamView, PlainView, Use, ViewBuffers};
+pub use view::{Lookup, Noise, ParamView, PlainView, Tap, Use, ViewBuffers};

@@ -1,7 +1,7 @@
 //! The values of a model's parameters, with the optimiser's slots beside them.
 
 use crate::encoder::{Encoder, RESERVED_ROWS};
-use crate::{DenseId, DenseSpec, EmbeddingInit, ModelError, ModelSpec, TableId, TableSpec};
+use crate::{DenseId, DenseSpec, EmbeddingInit, ModelError, ModelSpec, StatisticId, StatisticSpec, TableId, TableSpec};
 use perennial_core::{Digest, DigestBuilder};
 use perennial_nn::optim::{Optimiser, Step};
 use perennial_table::{Init, RowMode, Table};
@@ -21,14 +21,41 @@ pub struct Dense {
     pub slots: Vec<Vec<f32>>,
 }
 
+/// A running statistic `[1, cols]`: what a layer saw in training, and goes by in serving.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statistic {
+    /// Name, as in the spec.
+    pub name: String,
+    /// Values.
+    pub values: Vec<f32>,
+}
+
+impl Statistic {
+    /// Moves by what parts of a batch saw, each with the number of rows behind it: `(1 - momentum) old + momentum mean`,
+    /// the mean taken over rows, in the order of parts. Nothing seen changes nothing.
+    pub fn update<'a>(&mut self, momentum: f32, seen: impl Iterator<Item = (&'a [f32], usize)> + Clone) {
+        let rows: usize = seen.clone().map(|(_, rows)| rows).sum();
+        if rows == 0 {
+            return;
+        }
+        self.values.iter_mut().for_each(|value| *value *= 1.0 - momentum);
+        for (part, part_rows) in seen {
+            let share = momentum * (part_rows as f32 / rows as f32);
+            self.values.iter_mut().zip(part).for_each(|(value, x)| *value += share * x);
+        }
+    }
+}
+
 /// All parameters of a model: a value. Cloning is cheap once [`Params::share`] was called; what is then written to one
 /// clone is never seen by another.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Params {
     /// Dense tensors in the order of the spec.
     pub dense: Vec<Dense>,
     /// Tables in the order of the spec.
     pub tables: Vec<Table>,
+    /// Running statistics in the order of the spec.
+    pub statistics: Vec<Statistic>,
 }
 
 impl Params {
@@ -48,7 +75,8 @@ impl Params {
             table.grow(encoder.vocabularies()[spec.vocab.0 as usize].keys_from(RESERVED_ROWS));
             Ok(table)
         });
-        Ok(Params { dense, tables: tables.collect::<Result<_, ModelError>>()? })
+        let statistics = spec.statistics.iter().map(Statistic::new).collect();
+        Ok(Params { dense, tables: tables.collect::<Result<_, ModelError>>()?, statistics })
     }
 
     /// Gives rows to the keys that an encoder admitted; `admitted` is per vocabulary.
@@ -74,7 +102,8 @@ impl Params {
             values: dense.values.clone(),
             slots: Vec::new(),
         });
-        Params { dense: dense.collect(), tables: self.tables.iter().map(Table::values_only).collect() }
+        let tables = self.tables.iter().map(Table::values_only).collect();
+        Params { dense: dense.collect(), tables, statistics: self.statistics.clone() }
     }
 
     /// The tensor of this id.
@@ -85,6 +114,11 @@ impl Params {
     /// The table of this id.
     pub fn table(&self, id: TableId) -> &Table {
         &self.tables[id.0]
+    }
+
+    /// The running statistic of this id.
+    pub fn statistic(&self, id: StatisticId) -> &Statistic {
+        &self.statistics[id.0]
     }
 
     /// Makes clones cheap: pages written so far become shared, and are copied when next written.
@@ -105,13 +139,23 @@ impl Params {
         self.tables.iter().for_each(|table| {
             builder.digest(&table.digest());
         });
+        self.statistics.iter().for_each(|statistic| {
+            builder.str(&statistic.name).f32s(&statistic.values);
+        });
         builder.finish()
     }
 
     /// Bytes in memory, shared pages counted in full.
     pub fn bytes(&self) -> usize {
         let dense: usize = self.dense.iter().map(|d| 4 * d.values.len() * (1 + d.slots.len())).sum();
-        dense + self.tables.iter().map(Table::bytes).sum::<usize>()
+        let statistics: usize = self.statistics.iter().map(|s| 4 * s.values.len()).sum();
+        dense + statistics + self.tables.iter().map(Table::bytes).sum::<usize>()
+    }
+}
+
+impl Statistic {
+    fn new(spec: &StatisticSpec) -> Statistic {
+        Statistic { name: spec.name.clone(), values: vec![spec.initial; spec.cols] }
     }
 }
 
@@ -147,7 +191,25 @@ impl TableSpec {
             EmbeddingInit::GlorotUniform { rows } => {
                 Init::GlorotUniform { fan_in: u64::from(rows), fan_out: self.dim as u64 }
             }
+            EmbeddingInit::GlorotNormal { rows } => {
+                Init::Normal { std: (2.0 / (f64::from(rows) + self.dim as f64)).sqrt() }
+            }
         };
         perennial_table::TableSpec { name: self.name.clone(), dim: self.dim, seed, init }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By hand: one row of 1 and three rows of 5 have mean 4; 0.9 * 2 + 0.1 * 4 = 2.2.
+    #[test]
+    fn statistics_move_by_the_mean_over_rows() {
+        let mut statistic = Statistic { name: "mean".into(), values: vec![2.0] };
+        statistic.update(0.1, [].into_iter());
+        assert_eq!(statistic.values, [2.0]);
+        statistic.update(0.1, [([1.0].as_slice(), 1), ([5.0].as_slice(), 3)].into_iter());
+        assert!((statistic.values[0] - 2.2).abs() < 1e-6);
     }
 }

@@ -12,6 +12,10 @@ pub struct DenseId(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TableId(pub usize);
 
+/// Position of a running statistic in [`ModelSpec::statistics`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StatisticId(pub usize);
+
 /// All parameters of a backbone, in a fixed order. Names are unique and never change: versions are stored by them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ModelSpec {
@@ -19,6 +23,21 @@ pub struct ModelSpec {
     pub dense: Vec<DenseSpec>,
     /// Tables with a row per id.
     pub tables: Vec<TableSpec>,
+    /// Running statistics: part of a version, never moved by an optimiser, never generated.
+    pub statistics: Vec<StatisticSpec>,
+}
+
+/// A running statistic of what passes through a layer, `[1, cols]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatisticSpec {
+    /// Name, such as `mlp.0.norm.mean`.
+    pub name: String,
+    /// Columns.
+    pub cols: usize,
+    /// Value of each column before anything was seen.
+    pub initial: f32,
+    /// Share of a batch in the statistic after it.
+    pub momentum: f32,
 }
 
 /// A dense tensor `[rows, cols]`.
@@ -57,9 +76,32 @@ pub enum DenseInit {
         /// The limit.
         limit: f32,
     },
+    /// Normal with mean zero.
+    Normal {
+        /// Standard deviation.
+        std: f32,
+    },
+    /// One number everywhere.
+    Constant(f32),
 }
 
 impl DenseInit {
+    /// Glorot and Bengio, AISTATS 2010, in its normal form: variance 2 / (fan_in + fan_out).
+    pub fn xavier_normal(fan_in: usize, fan_out: usize) -> DenseInit {
+        DenseInit::Normal { std: (2.0 / (fan_in + fan_out) as f64).sqrt() as f32 }
+    }
+
+    /// What `init` gives to rows, for a dense tensor of the shape of such rows.
+    pub fn of(init: EmbeddingInit, [_, cols]: [usize; 2]) -> DenseInit {
+        match init {
+            EmbeddingInit::Zero => DenseInit::Zero,
+            EmbeddingInit::Uniform { limit } => DenseInit::Uniform { limit: limit as f32 },
+            EmbeddingInit::Normal { std } => DenseInit::Normal { std: std as f32 },
+            EmbeddingInit::GlorotUniform { rows } => DenseInit::glorot_uniform(rows as usize, cols),
+            EmbeddingInit::GlorotNormal { rows } => DenseInit::xavier_normal(rows as usize, cols),
+        }
+    }
+
     /// Glorot and Bengio, AISTATS 2010: uniform within sqrt(6 / (fan_in + fan_out)).
     pub fn glorot_uniform(fan_in: usize, fan_out: usize) -> DenseInit {
         DenseInit::Uniform { limit: (6.0 / (fan_in + fan_out) as f64).sqrt() as f32 }
@@ -67,12 +109,12 @@ impl DenseInit {
 
     /// `len` initial values of the tensor called `name`.
     pub fn values(self, seed: u64, name: &str, len: usize) -> Vec<f32> {
+        let mut stream = Stream::new(&[seed, hash_text("dense"), hash_text(name)]);
         match self {
             DenseInit::Zero => vec![0.0; len],
-            DenseInit::Uniform { limit } => {
-                let mut stream = Stream::new(&[seed, hash_text("dense"), hash_text(name)]);
-                (0..len).map(|_| (2.0 * stream.unit_f32() - 1.0) * limit).collect()
-            }
+            DenseInit::Uniform { limit } => (0..len).map(|_| (2.0 * stream.unit_f32() - 1.0) * limit).collect(),
+            DenseInit::Constant(value) => vec![value; len],
+            DenseInit::Normal { std } => (0..len).map(|_| stream.normal() as f32 * std).collect(),
         }
     }
 }
@@ -96,6 +138,11 @@ pub enum EmbeddingInit {
     /// Glorot's uniform for a table of this many rows. The number is explicit because tables grow: were it the
     /// current size, rows born later would start smaller.
     GlorotUniform {
+        /// Rows that the table is thought to have.
+        rows: u32,
+    },
+    /// Glorot's normal for a table of this many rows.
+    GlorotNormal {
         /// Rows that the table is thought to have.
         rows: u32,
     },

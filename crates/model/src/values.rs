@@ -1,6 +1,6 @@
 //! Where a view reads values: stored parameters, or others that were made of them for one batch.
 
-use crate::{DenseId, Params, TableId};
+use crate::{DenseId, Params, Statistic, StatisticId, TableId};
 use perennial_core::Column;
 use perennial_table::{Place, Pool, Rows, Selected, Touches};
 
@@ -8,6 +8,9 @@ use perennial_table::{Place, Pool, Rows, Selected, Touches};
 pub trait Values: Sync {
     /// Shape and row-major values of a dense tensor.
     fn dense(&self, id: DenseId) -> ([usize; 2], &[f32]);
+
+    /// Values of a running statistic.
+    fn statistic(&self, id: StatisticId) -> &[f32];
 
     /// Width of a table.
     fn dim(&self, table: TableId) -> usize;
@@ -30,6 +33,10 @@ impl Values for Params {
     fn dense(&self, id: DenseId) -> ([usize; 2], &[f32]) {
         let dense = Params::dense(self, id);
         ([dense.rows, dense.cols], &dense.values)
+    }
+
+    fn statistic(&self, id: StatisticId) -> &[f32] {
+        &Params::statistic(self, id).values
     }
 
     fn dim(&self, table: TableId) -> usize {
@@ -57,11 +64,17 @@ pub struct BatchValues<'a> {
     pub dense: Vec<([usize; 2], &'a [f32])>,
     /// The rows of each table, in the order of the spec.
     pub tables: Vec<Selected<'a>>,
+    /// Running statistics, in the order of the spec: those of a model, since none are made.
+    pub statistics: &'a [Statistic],
 }
 
 impl Values for BatchValues<'_> {
     fn dense(&self, id: DenseId) -> ([usize; 2], &[f32]) {
         self.dense[id.0]
+    }
+
+    fn statistic(&self, id: StatisticId) -> &[f32] {
+        &self.statistics[id.0].values
     }
 
     fn dim(&self, table: TableId) -> usize {

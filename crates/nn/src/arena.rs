@@ -27,6 +27,17 @@ impl<T: Real> Arena<T> {
         self.used = 0;
     }
 
+    /// Elements taken so far.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Forgets what was taken since [`Arena::used`] gave `used`.
+    pub(crate) fn rewind_to(&mut self, used: usize) {
+        debug_assert!(used <= self.used && used.is_multiple_of(Self::PER_LINE));
+        self.used = used;
+    }
+
     /// A new stretch, holding whatever was there before.
     pub(crate) fn take(&mut self, len: usize) -> Range<usize> {
         let start = self.used;

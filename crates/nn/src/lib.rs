@@ -32,6 +32,7 @@ mod workers;
 
 pub use gradient_check::{WorstCoordinate, check_gradient};
 pub use kernel::{Act, kernel_set};
+pub use op::{CO_ACTION_LAYERS, CoActionShape, Hinge, Normalised, PairLoss};
 pub use real::Real;
-pub use tape::{Tape, Var};
+pub use tape::{Groups, Mark, Tape, Var};
 pub use workers::Workers;

@@ -3,9 +3,35 @@
 //! An operation is a small `Copy` struct of its inputs and options, a method of [`Tape`] that computes it, and a
 //! `backward`. To add one: write its file, add its line to [`Op`] and to [`Op::backward`].
 
+mod activate;
+mod attend;
+mod attention_input;
+mod batch_norm;
 mod bce;
+mod bi_interaction;
+mod cin;
+mod co_action;
 mod concat;
+mod cross;
+mod dropout;
+mod hinge;
+mod inner_products;
 mod linear;
+mod log_magnitude;
+mod multiply_add;
+mod pair_matrix;
+mod pairs;
+mod prelu;
+mod reshape;
+mod row_sum;
+mod scaled_vectors;
+mod sum_groups;
+mod transpose_vectors;
+
+pub use batch_norm::Normalised;
+pub use co_action::{CO_ACTION_LAYERS, CoActionShape};
+pub use hinge::Hinge;
+pub use pairs::PairLoss;
 
 use crate::{Real, Tape, Var};
 
@@ -17,6 +43,26 @@ pub(crate) enum Op {
     Linear(linear::Linear),
     Concat(concat::Concat),
     Bce(bce::Bce),
+    RegressionHinge(hinge::RegressionHinge),
+    Pairs(pairs::Pairs),
+    RowSum(row_sum::RowSum),
+    BiInteraction(bi_interaction::BiInteraction),
+    InnerProducts(inner_products::InnerProducts),
+    ScaledVectors(scaled_vectors::ScaledVectors),
+    Cross(cross::Cross),
+    MultiplyAdd(multiply_add::MultiplyAdd),
+    PairMatrix(pair_matrix::PairMatrix),
+    Activate(activate::Activate),
+    BatchNorm(batch_norm::BatchNorm),
+    Prelu(prelu::Prelu),
+    TransposeVectors(transpose_vectors::TransposeVectors),
+    Reshape(reshape::Reshape),
+    SumGroups(sum_groups::SumGroups),
+    Cin(cin::Cin),
+    LogMagnitude(log_magnitude::LogMagnitude),
+    AttentionInput(attention_input::AttentionInput),
+    Attend(attend::Attend),
+    CoAction(co_action::CoAction),
 }
 
 impl Op {
@@ -27,6 +73,26 @@ impl Op {
             Op::Linear(op) => op.backward(tape, y),
             Op::Concat(op) => op.backward(tape, y),
             Op::Bce(op) => op.backward(tape, y),
+            Op::RegressionHinge(op) => op.backward(tape, y),
+            Op::Pairs(op) => op.backward(tape, y),
+            Op::RowSum(op) => op.backward(tape, y),
+            Op::BiInteraction(op) => op.backward(tape, y),
+            Op::InnerProducts(op) => op.backward(tape, y),
+            Op::ScaledVectors(op) => op.backward(tape, y),
+            Op::Cross(op) => op.backward(tape, y),
+            Op::MultiplyAdd(op) => op.backward(tape, y),
+            Op::PairMatrix(op) => op.backward(tape, y),
+            Op::Activate(op) => op.backward(tape, y),
+            Op::BatchNorm(op) => op.backward(tape, y),
+            Op::Prelu(op) => op.backward(tape, y),
+            Op::TransposeVectors(op) => op.backward(tape, y),
+            Op::Reshape(op) => op.backward(tape, y),
+            Op::SumGroups(op) => op.backward(tape, y),
+            Op::Cin(op) => op.backward(tape, y),
+            Op::LogMagnitude(op) => op.backward(tape, y),
+            Op::AttentionInput(op) => op.backward(tape, y),
+            Op::Attend(op) => op.backward(tape, y),
+            Op::CoAction(op) => op.backward(tape, y),
         }
     }
 }

@@ -40,6 +40,10 @@ pub trait Real:
     fn exp(self) -> Self;
     /// `ln(1 + self)`, precise near 0.
     fn ln_1p(self) -> Self;
+    /// Natural logarithm.
+    fn ln(self) -> Self;
+    /// Square root.
+    fn sqrt(self) -> Self;
     /// Hyperbolic tangent.
     fn tanh(self) -> Self;
     /// Magnitude.
@@ -142,6 +146,14 @@ macro_rules! elementary {
         #[inline]
         fn ln_1p(self) -> $real {
             <$real>::ln_1p(self)
+        }
+        #[inline]
+        fn ln(self) -> $real {
+            <$real>::ln(self)
+        }
+        #[inline]
+        fn sqrt(self) -> $real {
+            <$real>::sqrt(self)
         }
         #[inline]
         fn tanh(self) -> $real {

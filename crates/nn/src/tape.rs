@@ -5,10 +5,29 @@ use crate::arena::Arena;
 use crate::op::Op;
 use std::ops::Range;
 
-/// A matrix on a tape. Valid until the tape is reset.
+/// A matrix on a tape. Valid until the tape is reset, or rewound to before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Var {
     index: u32,
+    pass: u32,
+}
+
+/// A place on a tape to come back to.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    nodes: usize,
+    parts: usize,
+    ends: usize,
+    values: usize,
+    pass: u32,
+}
+
+/// Runs of rows of different lengths, one after the other: the histories of a batch's examples. Valid until the tape
+/// is reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Groups {
+    first: u32,
+    count: u32,
     pass: u32,
 }
 
@@ -22,6 +41,8 @@ pub struct Tape<T: Real> {
     nodes: Vec<Node>,
     /// Inputs of operations that take any number of them.
     pub(crate) parts: Vec<Var>,
+    /// Where each run of rows ends, for all [`Groups`].
+    pub(crate) ends: Vec<u32>,
     values: Arena<T>,
     grads: Arena<T>,
     pass: u32,
@@ -41,6 +62,8 @@ struct Node {
     rows: usize,
     cols: usize,
     stretch: Range<usize>,
+    /// The tape's pass when it was made: tells it from a later node at the same place.
+    pass: u32,
     needs_grad: bool,
     /// Whether the gradient holds something: its first contribution overwrites, later ones add.
     has_grad: bool,
@@ -80,8 +103,36 @@ impl<T: Real> Tape<T> {
     pub fn reset(&mut self) {
         self.nodes.clear();
         self.parts.clear();
+        self.ends.clear();
         self.values.rewind();
         self.grads.rewind();
+        self.pass = self.pass.wrapping_add(1);
+    }
+
+    /// The tape as it is now, to [`Tape::rewind`] to. Costs nothing.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            nodes: self.nodes.len(),
+            parts: self.parts.len(),
+            ends: self.ends.len(),
+            values: self.values.used(),
+            pass: self.pass,
+        }
+    }
+
+    /// Forgets the matrices made since `mark`; those made before it stay as they are. What does not change from one
+    /// forward pass to the next is so placed once.
+    ///
+    /// # Panics
+    /// If the tape was reset, or rewound further than this, after the mark was made.
+    pub fn rewind(&mut self, mark: Mark) {
+        let last = mark.nodes.checked_sub(1);
+        let unchanged = last.is_none_or(|last| self.nodes.get(last).is_some_and(|node| node.pass <= mark.pass));
+        assert!(unchanged, "the tape was reset or rewound further than {mark:?} after it was made");
+        self.nodes.truncate(mark.nodes);
+        self.parts.truncate(mark.parts);
+        self.ends.truncate(mark.ends);
+        self.values.rewind_to(mark.values);
         self.pass = self.pass.wrapping_add(1);
     }
 
@@ -90,10 +141,42 @@ impl<T: Real> Tape<T> {
         self.source(rows, cols, true, fill)
     }
 
+    /// A matrix without a gradient that holds `values`, row-major.
+    pub fn constant_of(&mut self, rows: usize, cols: usize, values: &[T]) -> Var {
+        self.copied(rows, cols, false, values)
+    }
+
+    /// A matrix whose gradient is wanted and that holds `values`, row-major.
+    pub fn leaf_of(&mut self, rows: usize, cols: usize, values: &[T]) -> Var {
+        self.copied(rows, cols, true, values)
+    }
+
     /// A matrix without a gradient: none is computed for it, nor for what depends on constants only. `fill` gets its
     /// row-major buffer zeroed.
     pub fn constant(&mut self, rows: usize, cols: usize, fill: impl FnOnce(&mut [T])) -> Var {
         self.source(rows, cols, false, fill)
+    }
+
+    /// Runs of these lengths, of which some or all may be zero.
+    pub fn groups(&mut self, lengths: impl IntoIterator<Item = usize>) -> Groups {
+        let (first, mut end) = (self.ends.len(), 0u32);
+        for length in lengths {
+            end += u32::try_from(length).expect("a batch holds fewer than 2^32 rows");
+            self.ends.push(end);
+        }
+        Groups { first: first as u32, count: (self.ends.len() - first) as u32, pass: self.pass }
+    }
+
+    /// Number of runs, and of rows in all of them.
+    pub fn group_sizes(&self, groups: Groups) -> (usize, usize) {
+        let ends = &self.ends[self.range(groups)];
+        (ends.len(), ends.last().map_or(0, |end| *end as usize))
+    }
+
+    /// Where a stretch of [`Tape::ends`] lies.
+    pub(crate) fn range(&self, groups: Groups) -> Range<usize> {
+        assert_eq!(groups.pass, self.pass, "{groups:?} were made before the tape's last reset, or by another tape");
+        groups.first as usize..(groups.first + groups.count) as usize
     }
 
     /// Row-major elements.
@@ -135,7 +218,7 @@ impl<T: Real> Tape<T> {
         }
         for index in (0..=last).rev() {
             if self.nodes[index].has_grad {
-                let var = Var { index: index as u32, pass: self.pass };
+                let var = Var { index: index as u32, pass: self.nodes[index].pass };
                 self.nodes[index].op.backward(self, var);
             }
         }
@@ -166,16 +249,23 @@ impl<T: Real> Tape<T> {
         var
     }
 
+    fn copied(&mut self, rows: usize, cols: usize, needs_grad: bool, values: &[T]) -> Var {
+        let var = self.push(rows, cols, needs_grad, Op::Source);
+        self.output(var).1.copy_from_slice(values);
+        var
+    }
+
     fn node(&self, v: Var) -> &Node {
-        assert_eq!(v.pass, self.pass, "{v:?} was made before the tape's last reset, or by another tape");
-        &self.nodes[v.index as usize]
+        let node = self.nodes.get(v.index as usize).filter(|node| node.pass == v.pass);
+        node.unwrap_or_else(|| panic!("{v:?} was made before the tape's last reset, or by another tape"))
     }
 
     /// Adds the result of an operation; its buffer holds whatever was there before.
     pub(crate) fn push(&mut self, rows: usize, cols: usize, needs_grad: bool, op: Op) -> Var {
         let index = u32::try_from(self.nodes.len()).expect("a step has fewer than 2^32 operations");
         let stretch = self.values.take(rows * cols);
-        self.nodes.push(Node { rows, cols, stretch, needs_grad, has_grad: false, op });
+        let pass = self.pass;
+        self.nodes.push(Node { rows, cols, stretch, pass, needs_grad, has_grad: false, op });
         Var { index, pass: self.pass }
     }
 
@@ -184,6 +274,14 @@ impl<T: Real> Tape<T> {
         let stretch = self.node(v).stretch.clone();
         let (values, rest) = self.values.split_at_mut(stretch.start);
         (Values { nodes: &self.nodes, values }, &mut rest[..stretch.len()])
+    }
+
+    /// What was computed before `first`, and the buffers of `first` and of `second`, which was made after it.
+    pub(crate) fn output_pair(&mut self, first: Var, second: Var) -> (Values<'_, T>, [&mut [T]; 2]) {
+        let [first, second] = [first, second].map(|v| self.node(v).stretch.clone());
+        let (values, rest) = self.values.split_at_mut(first.start);
+        let (head, tail) = rest.split_at_mut(second.start - first.start);
+        (Values { nodes: &self.nodes, values }, [&mut head[..first.len()], &mut tail[..second.len()]])
     }
 
     /// The way back from `y` to its input `x`; `None` if `x` needs no gradient. The caller must use it.
@@ -204,6 +302,12 @@ impl<T: Real> Tape<T> {
         let stretch = &self.nodes[y.index as usize].stretch;
         (self.values.get(stretch.clone()), self.grads.get(stretch.clone()))
     }
+}
+
+/// The rows of each run, given where runs end.
+pub(crate) fn runs(ends: &[u32]) -> impl Iterator<Item = Range<usize>> {
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    starts.zip(ends).map(|(start, &end)| start as usize..end as usize)
 }
 
 #[cfg(test)]
@@ -267,6 +371,48 @@ mod tests {
         tape.reset();
         let fresh = tape.leaf(3, 3, |x| x[0] = 1.0);
         assert_eq!(tape.value(fresh).iter().sum::<f32>(), 1.0);
+    }
+
+    /// What was placed before the mark stays; what follows is computed anew, as on a tape of its own.
+    #[test]
+    fn a_rewound_tape_keeps_what_was_before_the_mark() {
+        let mut tape = Tape::<f64>::new();
+        let w = tape.leaf_of(2, 1, &[2.0, 3.0]);
+        let mark = tape.mark();
+        for x in [1.0, 4.0] {
+            tape.rewind(mark);
+            let x = tape.constant_of(1, 2, &[x, 1.0]);
+            let z = tape.linear(x, w, None, Act::Identity);
+            let expected = 2.0 * tape.value(x)[0] + 3.0;
+            assert_eq!((tape.value(z), tape.value(w)), ([expected].as_slice(), [2.0, 3.0].as_slice()));
+            let loss = tape.bce_with_logits(z, &[1.0], &[1.0], 1.0);
+            tape.backward(loss);
+            let slope = 1.0 / (1.0 + (-expected).exp()) - 1.0;
+            let errors = [tape.grad(w)[0] - slope * tape.value(x)[0], tape.grad(w)[1] - slope];
+            assert!(errors.iter().all(|error| error.abs() < 1e-12), "{errors:?}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "before the tape's last reset")]
+    fn handles_from_after_the_mark_are_refused() {
+        let mut tape = Tape::<f32>::new();
+        let mark = tape.mark();
+        let old = tape.leaf(1, 1, |_| {});
+        tape.rewind(mark);
+        tape.leaf(1, 1, |_| {});
+        tape.value(old);
+    }
+
+    #[test]
+    #[should_panic(expected = "after it was made")]
+    fn a_mark_does_not_outlive_a_reset() {
+        let mut tape = Tape::<f32>::new();
+        tape.leaf(1, 1, |_| {});
+        let mark = tape.mark();
+        tape.reset();
+        tape.leaf(1, 1, |_| {});
+        tape.rewind(mark);
     }
 
     #[test]

@@ -55,12 +55,13 @@ impl ExampleBuilder {
         examples.event.push(rows.event[row]);
         examples.user.push(rows.user[row]);
         examples.item.push(rows.item[row]);
+        examples.request.extend(rows.request.get(row));
         self.sampled.push(false);
         Ok(())
     }
 
     /// Adds the `ordinal`-th negative of the positive `event`, which must be the last row added: the same example with
-    /// another item.
+    /// another item. Both are of one request: the log's, or where it knows of none, one named by the event.
     pub(crate) fn negative(
         &mut self,
         layout: &Layout,
@@ -83,6 +84,10 @@ impl ExampleBuilder {
         examples.label.push(0.0);
         examples.event.push(negative_event(event, ordinal));
         examples.item.push(catalogue.keys[item as usize]);
+        examples.request.resize(examples.label.len() - 1, 0);
+        let positive = examples.request.last_mut().expect("a negative follows its positive");
+        *positive = if *positive == 0 { event } else { *positive };
+        push_last(&mut examples.request);
         push_last(&mut examples.weight);
         push_last(&mut examples.time);
         push_last(&mut examples.observable);
@@ -92,7 +97,10 @@ impl ExampleBuilder {
     }
 
     /// The examples, and which of them were sampled.
-    pub(crate) fn finish(self) -> (Examples, Vec<bool>) {
+    pub(crate) fn finish(mut self) -> (Examples, Vec<bool>) {
+        if !self.examples.request.is_empty() {
+            self.examples.request.resize(self.examples.label.len(), 0);
+        }
         (self.examples, self.sampled)
     }
 

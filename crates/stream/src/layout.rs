@@ -11,6 +11,7 @@ pub(crate) struct Layout {
     pub(crate) base: usize,
     pub(crate) user: Option<String>,
     pub(crate) item: Option<String>,
+    pub(crate) request: Option<String>,
     pub(crate) label: String,
     pub(crate) weight: Option<String>,
     pub(crate) period: Option<String>,
@@ -32,6 +33,7 @@ impl Layout {
         Ok(Layout {
             user: key(Role::User),
             item: key(Role::Item),
+            request: key(Role::Request),
             label: label_of(schema, label)?,
             weight: named(|kind| matches!(kind, FieldKind::Weight)),
             period: named(|kind| matches!(kind, FieldKind::Period)),

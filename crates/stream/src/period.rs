@@ -369,6 +369,7 @@ mod tests {
             event: rows.iter().map(|row| row.0 as u64).collect(),
             user: vec![1; rows.len()],
             item: vec![7; rows.len()],
+            ..Examples::default()
         })
     }
 

@@ -1,11 +1,11 @@
 //! A prepared period as a file.
 //!
-//! `PRNLPERI`, `u32` format 1, then little-endian, where a list is a `u64` count followed by its entries: `u64` number
+//! `PRNLPERI`, `u32` format 2, then little-endian, where a list is a `u64` count followed by its entries: `u64` number
 //! of vocabularies and for each its keys (list of `u64`); `u64` number of columns and for each a `u64` kind, then for an
 //! id (0) a list of `u32`, for a bag (1) starts, lengths and ids (lists of `u32`), a `u64` 1 if weighted, and weights
 //! (list of `f32`), for a number (2) a list of `f32`; then one list each of labels and weights (`f32`), times and times
-//! of observation (`i64`, microseconds), event ids, users and items (`u64`), and of `u8`, 1 for an example that was
-//! sampled. BLAKE3 of all this ends it.
+//! of observation (`i64`, microseconds), event ids, users, items and requests (`u64`; no requests if none is known), of
+//! earlier logits (`f32`; none if none is known), and of `u8`, 1 for an example that was sampled. BLAKE3 of all this ends it.
 
 use crate::error::Result;
 use crate::wire::{Reader, Writer};
@@ -13,7 +13,7 @@ use perennial_core::{Column, Digest, Examples, Spans, Timestamp};
 use std::io::{self, Write};
 
 const MAGIC: &[u8; 8] = b"PRNLPERI";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Writes a period; gives back the number of bytes and the checksum.
 pub(crate) fn write(to: impl Write, examples: &Examples, sampled: &[bool]) -> io::Result<(u64, Digest)> {
@@ -29,6 +29,8 @@ pub(crate) fn write(to: impl Write, examples: &Examples, sampled: &[bool]) -> io
     writer.slice(&examples.event)?;
     writer.slice(&examples.user)?;
     writer.slice(&examples.item)?;
+    writer.slice(&examples.request)?;
+    writer.slice(&examples.previous)?;
     writer.slice(&sampled.iter().map(|&sampled| u8::from(sampled)).collect::<Vec<_>>())?;
     let (mut to, bytes, checksum) = writer.finish()?;
     to.flush()?;
@@ -52,6 +54,8 @@ pub(crate) fn read(what: &str, bytes: &[u8]) -> Result<(Examples, Vec<bool>, Dig
     examples.event = reader.slice()?;
     examples.user = reader.slice()?;
     examples.item = reader.slice()?;
+    examples.request = reader.slice()?;
+    examples.previous = reader.slice()?;
     let sampled: Vec<u8> = reader.slice()?;
     if !lines_up(&examples, sampled.len()) {
         return Err(reader.damaged("its columns do not line up"));
@@ -131,7 +135,10 @@ fn lines_up(examples: &Examples, sampled: usize) -> bool {
         examples.item.len(),
         sampled,
     ];
-    lengths.iter().all(|&length| length == rows) && examples.columns.iter().all(column)
+    lengths.iter().all(|&length| length == rows)
+        && [0, rows].contains(&examples.request.len())
+        && [0, rows].contains(&examples.previous.len())
+        && examples.columns.iter().all(column)
 }
 
 fn micros(times: &[Timestamp]) -> Vec<i64> {
@@ -162,6 +169,8 @@ mod tests {
             event: vec![9, 8],
             user: vec![1, 2],
             item: vec![3, 4],
+            request: vec![0, 7],
+            previous: vec![0.5, -1.5],
         }
     }
 
@@ -186,6 +195,8 @@ mod tests {
             assert!(error.contains("line up"), "got: {error}");
         };
         refused(|examples| examples.user.truncate(1));
+        refused(|examples| examples.request.truncate(1));
+        refused(|examples| examples.previous.truncate(1));
         refused(|examples| examples.columns[0] = Column::Id(vec![0]));
         refused(|examples| {
             let Column::Bag { spans, .. } = &mut examples.columns[1] else { unreachable!("see above") };

@@ -109,7 +109,7 @@ struct Replay {
 }
 
 /// Goes up when the same log and settings would give other examples.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const INDEX: &str = "index.json";
 
 impl Cache {

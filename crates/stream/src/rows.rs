@@ -1,5 +1,6 @@
 //! Rows of a log as keys and numbers, free of Arrow.
 
+use crate::MISSING;
 use crate::error::{Result, StreamError};
 use crate::key::{int_key, text_key};
 use crate::layout::Layout;
@@ -20,6 +21,8 @@ pub(crate) struct Rows {
     /// [`MISSING`](crate::MISSING) for a null; 0 where the log has no such field.
     pub(crate) user: Vec<u64>,
     pub(crate) item: Vec<u64>,
+    /// 0 for a null; empty where the log has no such field.
+    pub(crate) request: Vec<u64>,
     /// 0, 1, or NaN for a null.
     pub(crate) label: Vec<f32>,
     /// With the label delay; never before the event itself; [`NEVER`] without a label.
@@ -75,6 +78,7 @@ impl Rows {
         Ok(Rows {
             user: reader.key(layout.user.as_deref())?,
             item: reader.key(layout.item.as_deref())?,
+            request: reader.request(layout.request.as_deref())?,
             weight: reader.weight(layout.weight.as_deref())?,
             period: reader.period(layout.period.as_deref())?,
             features: features
@@ -96,6 +100,11 @@ impl Rows {
             time: real.iter().map(|&row| examples.time[row].0).collect(),
             user: real.iter().map(|&row| examples.user[row]).collect(),
             item: real.iter().map(|&row| examples.item[row]).collect(),
+            request: match layout.request {
+                Some(_) => real.iter().filter_map(|&row| examples.request.get(row).copied()).collect(),
+                // Where the log knows of none, those that there are were made for sampled negatives.
+                None => Vec::new(),
+            },
             label: real.iter().map(|&row| examples.label[row]).collect(),
             observable: real.iter().map(|&row| examples.observable[row].0).collect(),
             weight: real.iter().map(|&row| examples.weight[row]).collect(),
@@ -193,6 +202,15 @@ impl<'a> Reader<'a> {
             Some(name) => self.ids(name, "Int64 or Utf8"),
             None => Ok(vec![0; self.batch.num_rows()]),
         }
+    }
+
+    /// Rows that are only to be scored need not have the column.
+    fn request(&self, name: Option<&str>) -> Result<Vec<u64>> {
+        let Some(name) = name.filter(|name| self.batch.column_by_name(name).is_some()) else {
+            return Ok(Vec::new());
+        };
+        let keys = self.ids(name, "Int64 or Utf8")?;
+        Ok(keys.into_iter().map(|key| if key == MISSING { 0 } else { key }).collect())
     }
 
     fn weight(&self, name: Option<&str>) -> Result<Vec<f32>> {

@@ -172,12 +172,13 @@ fn gather_any(
     }
 }
 
-/// Asks for rows some time before they are read: those of a bag together, those of single ids a batch at a time.
+/// Asks for rows while those before them are summed: the next bag, or the next few single ids.
 #[inline(always)]
 fn ask_ahead(rows: &(impl Rows + ?Sized), column: &Column, index: &[u32], position: usize) {
-    let together = if matches!(column, Column::Id(_)) { 32 } else { 1 };
+    let together = if matches!(column, Column::Id(_)) { 16 } else { 1 };
     if position.is_multiple_of(together) {
-        for &example in index[position..].iter().take(together) {
+        let (start, count) = if position == 0 { (0, 2 * together) } else { (position + together, together) };
+        for &example in index.get(start..).unwrap_or_default().iter().take(count) {
             rows.ask_for(ids_of(column, example));
         }
     }

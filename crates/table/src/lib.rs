@@ -53,6 +53,7 @@ pub use chunks::{CHUNK_ROWS, Chunk, Header, PlaneName};
 pub use error::TableError;
 pub use gather::{Place, Pool, Rows};
 pub use init::{Init, UNKNOWN_KEY};
+pub use prefetch::prefetch;
 pub use selection::{Selected, Selection};
 pub use shard::{RowMode, SHARDS, Shard};
 pub use table::{PAD, Table, TableSpec, UNKNOWN};

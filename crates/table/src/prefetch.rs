@@ -1,7 +1,7 @@
 //! Asking for memory before it is needed.
 
-/// Floats of a cache line on the processors that we know.
-const LINE: usize = 16;
+/// Bytes of a cache line on the processors that we know.
+const LINE: usize = 64;
 
 /// Starts loading `values` into the nearest cache and does not wait.
 ///
@@ -11,9 +11,9 @@ const LINE: usize = 16;
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 #[expect(unsafe_code, reason = "the intrinsic takes a raw pointer; there is no safe one")]
-pub(crate) fn prefetch(values: &[f32]) {
+pub fn prefetch<T>(values: &[T]) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    for line in values.chunks(LINE) {
+    for line in values.chunks((LINE / size_of::<T>().max(1)).max(1)) {
         // SAFETY: a prefetch neither reads into the program nor faults, whatever the address; SSE is part of x86-64.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
@@ -22,4 +22,4 @@ pub(crate) fn prefetch(values: &[f32]) {
 /// The plain version, which leaves it to the processor.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
-pub(crate) fn prefetch(_values: &[f32]) {}
+pub fn prefetch<T>(_values: &[T]) {}

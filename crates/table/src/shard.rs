@@ -225,11 +225,17 @@ impl Shard {
         let dim = if DIM == 0 { self.dim } else { DIM };
         let Shard { values, slots, sums, .. } = self;
         let mut broken = 0;
-        for (rows, gradients) in sums.rows().chunks(AHEAD).zip(sums.sums().chunks(AHEAD * dim)) {
+        let ask_for = |values: &Plane, slots: &Option<Plane>, rows: &[u32]| {
             for &row in rows {
                 values.prefetch(row as usize);
                 slots.iter().for_each(|slots| slots.prefetch(row as usize));
             }
+        };
+        let all = sums.rows();
+        ask_for(values, slots, &all[..all.len().min(AHEAD)]);
+        for (nth, (rows, gradients)) in all.chunks(AHEAD).zip(sums.sums().chunks(AHEAD * dim)).enumerate() {
+            let next = ((nth + 1) * AHEAD).min(all.len());
+            ask_for(values, slots, &all[next..all.len().min(next + AHEAD)]);
             for (&row, gradient) in rows.iter().zip(gradients.chunks_exact(dim)) {
                 let values = &mut values.row_mut(row as usize)[..dim];
                 step.update_inlined(values, gradient, slots_of(slots, row as usize, dim));
@@ -311,8 +317,8 @@ impl Shard {
     }
 }
 
-/// Rows asked for together before they are updated. A window that slides by a row at a time was no faster.
-const AHEAD: usize = 32;
+/// Rows asked for together, while as many before them are updated. A window that slides by a row at a time was no faster.
+const AHEAD: usize = 24;
 
 /// A loop, since an iterator adapter stayed a call, compiled without wide instructions.
 #[inline(always)]

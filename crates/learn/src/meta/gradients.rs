@@ -43,11 +43,12 @@ impl BatchGradients {
         share: f64,
         workers: &Workers,
     ) -> f64 {
-        let weight = pass.split(data, batch);
+        let weight = pass.split(data, batch, &objective);
         if weight <= 0.0 || share <= 0.0 {
             return 0.0;
         }
-        let loss = pass.differentiate(backbone, values, &data.columns, objective, weight / share, workers);
+        // Without noise: what is made is served, so it is made for layers as they are in serving.
+        let loss = pass.differentiate(backbone, values, &data.columns, objective, weight / share, None, workers);
         pass.sum_dense(&mut self.dense, workers);
         workers.for_each(&mut self.rows, |table, sums| {
             let rows = values.tables[table];

@@ -156,7 +156,8 @@ impl Mixture {
         let dense = spec.dense.iter().zip(&self.parts).map(|(spec, part)| ([spec.rows, spec.cols], part.y.as_slice()));
         let tables = selections.iter().zip(&self.parts[tensors..]).zip(&spec.tables);
         let tables = tables.map(|((selection, part), spec)| Selected { selection, values: &part.y, dim: spec.dim });
-        let values = BatchValues { dense: dense.collect(), tables: tables.collect() };
+        let statistics = &models.last().expect("a sequence holds a model").params.statistics;
+        let values = BatchValues { dense: dense.collect(), tables: tables.collect(), statistics };
         let loss =
             self.gradients.differentiate(&mut self.pass, backbone, &values, (data, batch), objective, 1.0, workers);
         let gradients = &self.gradients;

@@ -10,7 +10,7 @@ pub use mixture::Granularity;
 pub(crate) use mixture::{Mixture, Weights, lanes, mix};
 pub(crate) use schedule::Schedule;
 pub use schedule::StepLoss;
-pub(crate) use unrolled::{Sequence, Unrolled};
+pub use unrolled::{Sequence, Unrolled};
 pub(crate) use window::Window;
 
 #[cfg(test)]

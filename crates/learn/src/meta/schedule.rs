@@ -1,5 +1,6 @@
 //! Which examples train which step of a sequence, and what each step counts.
 
+use crate::order::shuffled;
 use perennial_core::rng::hash_text;
 use perennial_core::{Encoded, Stream};
 use serde::{Deserialize, Serialize};
@@ -45,18 +46,19 @@ pub(crate) struct Schedule<'a> {
 
 impl<'a> Schedule<'a> {
     /// The last of `sets` is the newest. The order is keyed by (seed, period, epoch, steps from the end), so that
-    /// sequences of different lengths meet the newest set in the same order.
+    /// sequences of different lengths meet the newest set in the same order. By request, examples of one lie together, but a
+    /// batch may end within it, and the pairs that it parts do not count.
     pub(crate) fn new(
         sets: Vec<Option<&'a Encoded>>,
         batch_size: usize,
         [seed, period, epoch]: [u64; 3],
+        by_request: bool,
     ) -> Schedule<'a> {
         let newest = sets.last().copied().flatten().map_or(0, Encoded::len);
         let back = |step: usize| (sets.len() - 1 - step) as u64;
         let order = |(step, set): (usize, &Option<&Encoded>)| {
-            let mut order: Vec<u32> = (0..set.map_or(0, Encoded::len) as u32).collect();
-            Stream::new(&[seed, hash_text("meta order"), period, epoch, back(step)]).shuffle(&mut order);
-            order
+            let mut stream = Stream::new(&[seed, hash_text("meta order"), period, epoch, back(step)]);
+            set.map_or_else(Vec::new, |set| shuffled(set, by_request, &mut stream))
         };
         let orders = sets.iter().enumerate().map(order).collect();
         Schedule { orders, batch_size, count: newest.div_ceil(batch_size), sets }
@@ -98,9 +100,9 @@ mod tests {
 
     #[test]
     fn every_set_is_gone_through_once() {
-        let set = |len: usize| Encoded { label: vec![0.0; len], weight: vec![1.0; len], columns: Vec::new() };
+        let set = |len: usize| Encoded { label: vec![0.0; len], weight: vec![1.0; len], ..Encoded::default() };
         let (old, new) = (set(7), set(25));
-        let schedule = Schedule::new(vec![None, Some(&old), Some(&new)], 10, [1, 2, 0]);
+        let schedule = Schedule::new(vec![None, Some(&old), Some(&new)], 10, [1, 2, 0], false);
         assert_eq!(schedule.len(), 3);
         let batches: Vec<_> = (0..3).map(|nth| schedule.batch(nth)).collect();
         assert_eq!(batches.iter().map(|b| b[2].len()).collect::<Vec<_>>(), [10, 10, 5]);
@@ -110,7 +112,7 @@ mod tests {
             all.sort_unstable();
             assert_eq!(all, (0..len).collect::<Vec<u32>>());
         }
-        let short = Schedule::new(vec![Some(&new)], 10, [1, 2, 0]);
+        let short = Schedule::new(vec![Some(&new)], 10, [1, 2, 0], false);
         assert_eq!(short.batch(1)[0], batches[1][2], "the newest set is met in the same order");
     }
 }

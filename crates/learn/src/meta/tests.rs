@@ -65,7 +65,7 @@ fn examples(seed: u64) -> Encoded {
     let spans = Spans { start: (0..20).map(|i| 2 * i).collect(), len: (0..20).map(|i| i % 3).collect() };
     let columns = vec![Column::Id(ids(20)), Column::Id(ids(20)), Column::Bag { spans, ids: ids(42), weights: None }];
     let label = (0..20).map(|_| stream.below(2) as f32).collect();
-    Encoded { columns, label, weight: vec![1.0; 20] }
+    Encoded { columns, label, weight: vec![1.0; 20], ..Encoded::default() }
 }
 
 impl Fixture {
@@ -83,7 +83,7 @@ impl Fixture {
         let batches = [batch.as_slice(); STEPS];
         let mut unrolled = Unrolled::new(2, 2);
         let workers = &self.workers;
-        let objective = Objective::Bce;
+        let objective = Objective::BCE;
         let loss =
             unrolled.differentiate(generator, &self.backbone, sequence, &sets, &batches, &SHARES, objective, workers);
         (loss, unrolled.gradients)
@@ -103,8 +103,8 @@ impl Fixture {
 
     fn loss(&self, params: &Params, set: &Encoded, share: f64) -> f64 {
         let mut pass = Pass::new(2);
-        let weight = pass.split(set, &(0..20).collect::<Vec<_>>());
-        pass.differentiate(&self.backbone, params, &set.columns, Objective::Bce, weight / share, &self.workers)
+        let weight = pass.split(set, &(0..20).collect::<Vec<_>>(), &Objective::BCE);
+        pass.differentiate(&self.backbone, params, &set.columns, Objective::BCE, weight / share, None, &self.workers)
     }
 }
 
@@ -204,7 +204,7 @@ fn slopes_of_a_mixture_equal_differences() {
         let mut mixture = Mixture::new(2, spec);
         let data = (set, batch.as_slice());
         let (loss, slopes) =
-            mixture.differentiate(&models, &weights, &fixture.backbone, data, Objective::Bce, &fixture.workers);
+            mixture.differentiate(&models, &weights, &fixture.backbone, data, Objective::BCE, &fixture.workers);
         let slopes: Vec<Vec<f32>> = slopes.iter().map(|slopes| slopes.to_vec()).collect();
         let whole = |weights: &Vec<Vec<f32>>| fixture.loss(&mix(&models, weights, spec, &fixture.workers), set, 1.0);
         assert_eq!(loss, whole(&weights), "rows of a batch are those of the whole model");

@@ -9,27 +9,29 @@ use perennial_nn::Workers;
 use perennial_table::{Selected, Selection};
 
 /// The sequence that is read and where it starts: constants of the training.
-#[derive(Clone, Copy)]
-pub(crate) struct Sequence<'a> {
-    pub(crate) readings: &'a [Reading<'a>],
+#[derive(Debug, Clone, Copy)]
+pub struct Sequence<'a> {
+    /// The models, oldest first.
+    pub readings: &'a [Reading<'a>],
     /// The state before the first step, one per part. No gradient reaches it.
-    pub(crate) start: &'a [States],
+    pub start: &'a [States],
     /// Whether rows that a period did not read keep its model's values.
-    pub(crate) copies: bool,
+    pub copies: bool,
 }
 
 /// Buffers of a pass, reused from batch to batch.
-pub(crate) struct Unrolled {
+#[derive(Debug)]
+pub struct Unrolled {
     pass: Pass,
     selections: Vec<Selection>,
     chunks: Vec<Chunk>,
     steps: Vec<StepBuffers>,
-    /// Gradients by the generator's weights.
-    pub(crate) gradients: Vec<Vec<f32>>,
+    /// Gradients by the generator's weights, as [`Generator::weights`] lie.
+    pub gradients: Vec<Vec<f32>>,
 }
 
 /// Generated values of one step, and the gradients by them.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct StepBuffers {
     dense: Vec<Vec<f32>>,
     rows: Vec<Vec<f32>>,
@@ -37,13 +39,15 @@ struct StepBuffers {
 }
 
 /// Some rows of a part over the whole sequence.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Chunk {
     part: usize,
     /// Number of the table, for a part that is one.
     table: Option<usize>,
     /// Position of the first row: in the part, or for a table among the selected rows.
     first: usize,
+    /// Rows side by side: see [`Rows::pack`].
+    pack: usize,
     /// Rows of the part.
     rows: Vec<usize>,
     /// How many of `rows`, from the first on, are still needed in each step.
@@ -52,11 +56,12 @@ struct Chunk {
     /// State before each step, and after the last.
     states: Vec<Vec<f32>>,
     d_state: [Vec<f32>; 2],
+    /// Gradients by weights that other rows share.
     d_weights: Vec<f32>,
     scratch: Vec<f32>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct ChunkStep {
     x: Vec<f32>,
     y: Vec<f32>,
@@ -67,10 +72,15 @@ struct ChunkStep {
 }
 
 /// Coordinates of a chunk: a worker's share, and the grain in which gradients are summed.
-const CHUNK: usize = 4096;
+const CHUNK: usize = 1024;
+/// The same where each coordinate has weights of its own: these and their gradients, 130 kB, stay in a near cache.
+const PRIVATE_CHUNK: usize = 256;
+/// Rows that are asked for before they are read.
+const AHEAD: usize = 8;
 
 impl Unrolled {
-    pub(crate) fn new(shards: usize, tables: usize) -> Unrolled {
+    /// Buffers for a model of so many tables, whose batches are computed in `shards` parts.
+    pub fn new(shards: usize, tables: usize) -> Unrolled {
         Unrolled {
             pass: Pass::new(shards),
             selections: vec![Selection::default(); tables],
@@ -82,8 +92,11 @@ impl Unrolled {
 
     /// The loss `sum_j share_j * mean BCE(model generated in step j, batch_j)`; [`Unrolled::gradients`] then holds its
     /// gradients by the generator's weights.
+    ///
+    /// There is one of `sets`, `batches` and `shares` for each step of the sequence; a step without a set does not
+    /// count. Cost: the rows that the batches read, times the steps up to the one that reads them.
     #[expect(clippy::too_many_arguments, reason = "a generator, a backbone, a sequence and its data")]
-    pub(crate) fn differentiate(
+    pub fn differentiate(
         &mut self,
         generator: &Generator,
         backbone: &Backbone,
@@ -106,7 +119,8 @@ impl Unrolled {
                 spec.dense.iter().zip(dense.iter()).map(|(spec, dense)| ([spec.rows, spec.cols], dense.as_slice()));
             let tables = self.selections.iter().zip(rows.iter()).zip(&spec.tables);
             let tables = tables.map(|((selection, values), spec)| Selected { selection, values, dim: spec.dim });
-            let values = BatchValues { dense: dense.collect(), tables: tables.collect() };
+            let statistics = &sequence.readings[step].now.params.statistics;
+            let values = BatchValues { dense: dense.collect(), tables: tables.collect(), statistics };
             loss += gradients.differentiate(
                 &mut self.pass,
                 backbone,
@@ -154,7 +168,8 @@ impl Unrolled {
                 (Some(table), _) => self.selections[table].rows().len(),
                 (None, len) => of.layout.rows(len.unwrap_or_default()),
             };
-            let per_chunk = (CHUNK / of.layout.lanes).max(1);
+            let coordinates = if generator.is_private(part) { PRIVATE_CHUNK } else { CHUNK };
+            let per_chunk = (coordinates / of.layout.lanes).max(1);
             for first in (0..rows).step_by(per_chunk) {
                 if self.chunks.len() == used {
                     self.chunks.push(Chunk::default());
@@ -176,6 +191,7 @@ impl Unrolled {
                     }
                 }
                 (chunk.part, chunk.table, chunk.first) = (part, table, first);
+                chunk.pack = table.map_or(1, |_| of.layout.pack());
             }
         }
         self.chunks.truncate(used);
@@ -206,14 +222,17 @@ impl Unrolled {
     fn backward(&mut self, generator: &Generator, workers: &Workers) {
         self.gradients.resize_with(generator.weights.len(), Vec::new);
         for (grads, dense) in self.gradients.iter_mut().zip(&generator.weights) {
-            grads.clear();
             grads.resize(dense.values.len(), 0.0);
         }
         let steps = &self.steps;
-        workers.for_each(&mut self.chunks, |_, chunk| chunk.backward(generator, steps));
-        for chunk in &self.chunks {
+        let mut tasks = with_private(&mut self.chunks, &mut self.gradients, generator);
+        workers.for_each(&mut tasks, |_, (chunk, private)| chunk.backward(generator, steps, private.as_deref_mut()));
+        for part in (0..generator.parts().len()).filter(|&part| !generator.is_private(part)) {
+            self.gradients[generator.parts()[part].weights].fill(0.0);
+        }
+        for chunk in self.chunks.iter().filter(|chunk| !generator.is_private(chunk.part)) {
             let layout = generator.parts()[chunk.part].layout;
-            let block = generator.cell().params() * layout.lanes;
+            let block = generator.cell().params() * layout.lanes * chunk.pack;
             for (row, d_lanes) in (chunk.first..).zip(chunk.d_weights.chunks_exact(block)) {
                 generator.add_gradient(chunk.part, row, d_lanes, &mut self.gradients);
             }
@@ -221,90 +240,164 @@ impl Unrolled {
     }
 }
 
+/// Each chunk, with the place of its gradients where they are its own. The chunks of a part follow each other.
+fn with_private<'a>(
+    chunks: &'a mut [Chunk],
+    gradients: &'a mut [Vec<f32>],
+    generator: &Generator,
+) -> Vec<(&'a mut Chunk, Option<&'a mut [f32]>)> {
+    let mut left: Vec<&mut [f32]> = gradients.iter_mut().map(Vec::as_mut_slice).collect();
+    let mut place = |chunk: &Chunk| {
+        let part = &generator.parts()[chunk.part];
+        let len = chunk.rows.len() * generator.cell().params() * part.layout.lanes;
+        let left = &mut left[part.weights];
+        let (mine, others) = std::mem::take(left).split_at_mut(len);
+        *left = others;
+        mine
+    };
+    let task = |chunk: &'a mut Chunk| {
+        let private = generator.is_private(chunk.part).then(|| place(chunk));
+        (chunk, private)
+    };
+    chunks.iter_mut().map(task).collect()
+}
+
 impl Chunk {
     fn forward(&mut self, generator: &Generator, sequence: Sequence<'_>) {
-        let (cell, layout) = (generator.cell(), generator.parts()[self.part].layout);
-        let lanes = layout.lanes;
-        let width = cell.state() * lanes;
-        let steps = sequence.readings.len();
+        let (cell, lanes) = (generator.cell(), generator.parts()[self.part].layout.lanes);
+        let Chunk { part, table, first, pack, ref rows, .. } = *self;
+        let (width, steps) = (cell.state() * pack * lanes, sequence.readings.len());
         self.steps.resize_with(steps, ChunkStep::default);
         self.states.resize_with(steps + 1, Vec::new);
-        self.states.iter_mut().for_each(|state| state.resize(self.rows.len() * width, 0.0));
-        for (&row, state) in self.rows.iter().zip(self.states[0].chunks_exact_mut(width)) {
-            sequence.start[self.part].read(row, state);
-        }
+        self.states.iter_mut().for_each(|state| state.resize(rows.len().div_ceil(pack) * width, 0.0));
+        let shape = Packed { pack, units: cell.state(), lanes };
+        let start = &sequence.start[part];
+        shape.fill(&mut self.states[0], rows, &mut self.scratch, |row, ahead, state| {
+            ahead.into_iter().for_each(|&row| start.ask_for(row));
+            start.read(row, state);
+        });
         for (step, reading) in sequence.readings.iter().enumerate() {
-            let needed = self.needed[step];
+            let packs = self.needed[step].div_ceil(pack);
             let (before, after) = self.states.split_at_mut(step + 1);
             let buffers = &mut self.steps[step];
-            buffers.x.resize(needed * cell.inputs * lanes, 0.0);
-            for (&row, x) in self.rows.iter().zip(buffers.x.chunks_exact_mut(cell.inputs * lanes)) {
-                generator.read(reading, self.part, row, x);
-            }
-            buffers.y.resize(needed * lanes, 0.0);
-            buffers.kept.resize(needed * cell.kept() * lanes, 0.0);
-            let rows =
-                Rows { part: self.part, first: self.first, x: &buffers.x, before: &before[step][..needed * width] };
-            let after = &mut after[0][..needed * width];
+            buffers.resize(packs * pack * lanes, cell.inputs, cell.kept());
+            let shape = Packed { units: cell.inputs, ..shape };
+            let read = rows.len().min(packs * pack);
+            let read = &rows[..read];
+            shape.fill(&mut buffers.x, read, &mut self.scratch, |row, ahead, x| {
+                ahead.into_iter().for_each(|&row| generator.ask_for(reading, part, row));
+                generator.read(reading, part, row, x);
+            });
+            let rows = Rows { part, first, pack, x: &buffers.x, before: &before[step][..packs * width] };
+            let after = &mut after[0][..packs * width];
             generator.forward(rows, after, &mut buffers.y, &mut buffers.kept, &mut self.scratch);
             buffers.copied.clear();
-            if let (true, Some(table)) = (sequence.copies, self.table) {
+            if let (true, Some(table)) = (sequence.copies, table) {
                 let activity = &reading.now.activity[table];
-                buffers.copied.extend(self.rows[..needed].iter().map(|&row| !activity.is_active(row)));
-                buffers.copy(cell.inputs, lanes);
+                buffers.copied.extend(self.rows[..self.needed[step]].iter().map(|&row| !activity.is_active(row)));
+                buffers.copy(shape);
             }
         }
     }
 
-    fn backward(&mut self, generator: &Generator, steps: &[StepBuffers]) {
+    /// `private` is where the gradients by the weights go, unless other rows share these.
+    fn backward(&mut self, generator: &Generator, steps: &[StepBuffers], private: Option<&mut [f32]>) {
         let (cell, layout) = (generator.cell(), generator.parts()[self.part].layout);
-        let (lanes, width) = (layout.lanes, cell.state() * layout.lanes);
-        let blocks = if layout.blocks == 1 { 1 } else { self.rows.len() };
-        self.d_weights.clear();
-        self.d_weights.resize(blocks * cell.params() * lanes, 0.0);
+        let Chunk { part, first, pack, ref rows, .. } = *self;
+        let (lanes, width) = (layout.lanes, cell.state() * layout.lanes * pack);
+        let d_weights = private.unwrap_or_else(|| {
+            let blocks = if layout.blocks == 1 { 1 } else { rows.len() };
+            self.d_weights.resize(blocks * cell.params() * lanes * pack, 0.0);
+            &mut self.d_weights
+        });
+        d_weights.fill(0.0);
         for d_state in &mut self.d_state {
             d_state.clear();
-            d_state.resize(self.rows.len() * width, 0.0);
+            d_state.resize(rows.len().div_ceil(pack) * width, 0.0);
         }
         for (step, buffers) in self.steps.iter_mut().enumerate().rev() {
             let needed = self.needed[step];
+            let packs = needed.div_ceil(pack);
             let gradients = &steps[step].gradients;
             let from = match self.table {
                 Some(table) => &gradients.rows[table],
-                None => &gradients.dense[self.part],
+                None => &gradients.dense[part],
             };
-            let from = &from[(self.first * lanes).min(from.len())..];
+            let from = &from[(first * lanes).min(from.len())..];
             buffers.dy.clear();
             buffers.dy.extend_from_slice(&from[..(needed * lanes).min(from.len())]);
-            buffers.dy.resize(needed * lanes, 0.0);
+            buffers.dy.resize(packs * pack * lanes, 0.0);
             buffers.stop_copied(lanes);
             // Rows that only earlier steps need have seen no gradient yet: their part of `d_after` is still zero.
             let [d_after, d_before] = &mut self.d_state;
-            let rows = Rows {
-                part: self.part,
-                first: self.first,
-                x: &buffers.x,
-                before: &self.states[step][..needed * width],
-            };
-            generator.backward(
-                rows,
-                &buffers.kept,
-                &buffers.dy,
-                &d_after[..needed * width],
-                &mut d_before[..needed * width],
-                &mut self.d_weights,
-                &mut self.scratch,
-            );
+            let before = &self.states[step][..packs * width];
+            let (d_after, d_before) = (&d_after[..packs * width], &mut d_before[..packs * width]);
+            let rows = Rows { part, first, pack, x: &buffers.x, before };
+            generator.backward(rows, &buffers.kept, &buffers.dy, d_after, d_before, d_weights, &mut self.scratch);
             self.d_state.swap(0, 1);
         }
     }
 }
 
+/// How numbers of rows lie: `[packs, units, pack * lanes]`.
+#[derive(Clone, Copy)]
+struct Packed {
+    pack: usize,
+    units: usize,
+    lanes: usize,
+}
+
+impl Packed {
+    /// Lets `read` give each row's `[units, lanes]`, given also the row that it may ask for; what no row fills of the
+    /// last pack is zero.
+    fn fill(
+        self,
+        to: &mut [f32],
+        rows: &[usize],
+        scratch: &mut Vec<f32>,
+        mut read: impl FnMut(usize, Option<&usize>, &mut [f32]),
+    ) {
+        let len = self.units * self.lanes;
+        if self.pack == 1 || self.units == 1 {
+            let (filled, rest) = to.split_at_mut(rows.len() * len);
+            for (at, to) in filled.chunks_exact_mut(len).enumerate() {
+                read(rows[at], rows.get(at + AHEAD), to);
+            }
+            return rest.fill(0.0);
+        }
+        scratch.resize(len, 0.0);
+        for (pack, to) in to.chunks_exact_mut(self.pack * len).enumerate() {
+            to.fill(0.0);
+            for (side, at) in (pack * self.pack..rows.len().min((pack + 1) * self.pack)).enumerate() {
+                read(rows[at], rows.get(at + AHEAD), scratch);
+                let places = to.chunks_exact_mut(self.pack * self.lanes);
+                for (to, from) in places.zip(scratch.chunks_exact(self.lanes)) {
+                    to[side * self.lanes..][..self.lanes].copy_from_slice(from);
+                }
+            }
+        }
+    }
+
+    /// A row's first unit.
+    fn first(self, all: &[f32], row: usize) -> &[f32] {
+        let wide = self.pack * self.lanes;
+        &all[row / self.pack * self.units * wide + row % self.pack * self.lanes..][..self.lanes]
+    }
+}
+
 impl ChunkStep {
-    fn copy(&mut self, inputs: usize, lanes: usize) {
-        let rows = self.y.chunks_exact_mut(lanes).zip(self.x.chunks_exact(inputs * lanes));
-        for ((y, x), _) in rows.zip(&self.copied).filter(|(_, copied)| **copied) {
-            y.copy_from_slice(&x[..lanes]);
+    /// Makes room for so many coordinates.
+    fn resize(&mut self, coordinates: usize, inputs: usize, kept: usize) {
+        self.x.resize(coordinates * inputs, 0.0);
+        self.y.resize(coordinates, 0.0);
+        self.kept.resize(coordinates * kept, 0.0);
+    }
+
+    /// Replaces rows that are copied by the model's own values, the first of the inputs.
+    fn copy(&mut self, inputs: Packed) {
+        let rows = self.y.chunks_exact_mut(inputs.lanes).zip(&self.copied).enumerate();
+        for (row, (y, _)) in rows.filter(|(_, (_, copied))| **copied) {
+            y.copy_from_slice(inputs.first(&self.x, row));
         }
     }
 

@@ -248,7 +248,8 @@ impl AsmgGru {
         let mut sum = (0.0, 0u64);
         for epoch in 0..self.epochs {
             let size = self.batch_size.unwrap_or(env.training.batch_size);
-            let schedule = Schedule::new(sets.clone(), size, [env.seed, u64::from(period), u64::from(epoch)]);
+            let keys = [env.seed, u64::from(period), u64::from(epoch)];
+            let schedule = Schedule::new(sets.clone(), size, keys, env.training.objective.needs_requests());
             sum = (0.0, 0);
             for nth in 0..schedule.len() {
                 let batches = schedule.batch(nth);
@@ -413,12 +414,12 @@ impl Memory {
     pub(crate) fn pieces(&self) -> Pieces {
         let mut pieces = Pieces::default();
         pieces.put_json("counters", &self.counters);
-        pieces.put_params("generator", Params { dense: self.generator.weights.clone(), tables: Vec::new() });
+        pieces.put_params("generator", Params { dense: self.generator.weights.clone(), ..Params::default() });
         for (nth, states) in self.start.iter().enumerate() {
             pieces.put_bytes(format!("start/{nth:03}"), states.to_bytes());
         }
         for (nth, past) in self.past.iter().enumerate() {
-            pieces.put_params(format!("past/{nth:04}"), Params { dense: past.table_weights(), tables: Vec::new() });
+            pieces.put_params(format!("past/{nth:04}"), Params { dense: past.table_weights(), ..Params::default() });
         }
         pieces.put_all("window", self.window.pieces());
         pieces

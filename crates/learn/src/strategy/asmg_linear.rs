@@ -185,7 +185,12 @@ impl AsmgLinear {
         let mut mixture = Mixture::new(env.training.shards, spec);
         for epoch in 0..self.epochs {
             let keys = [env.seed, u64::from(period), u64::from(epoch)];
-            let schedule = Schedule::new(vec![Some(newest)], env.training.batch_size, keys);
+            let schedule = Schedule::new(
+                vec![Some(newest)],
+                env.training.batch_size,
+                keys,
+                env.training.objective.needs_requests(),
+            );
             let mut sum = 0.0;
             for nth in 0..schedule.len() {
                 let batch = schedule.batch(nth)[0];
@@ -260,7 +265,7 @@ impl Memory {
     pub(crate) fn pieces(&self) -> Pieces {
         let mut pieces = Pieces::default();
         pieces.put_json("counters", &self.counters);
-        pieces.put_params("weights", Params { dense: self.trained.clone(), tables: Vec::new() });
+        pieces.put_params("weights", Params { dense: self.trained.clone(), ..Params::default() });
         pieces.put_all("window", self.window.pieces());
         pieces
     }

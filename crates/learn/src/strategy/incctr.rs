@@ -6,10 +6,11 @@
 //!
 //! Departure: IncCTR also gives first values to new features; here ids get theirs as in every other strategy.
 
-use crate::distillation::soften;
+use crate::order::Order;
 use crate::scoring::score;
-use crate::trainer::{Order, admit, encode, fit_encoded};
+use crate::trainer::{admit, encode, fit_encoded};
 use crate::{Env, LearnError, Learned, Trained};
+use perennial_model::distillation::soften;
 use perennial_stream::SeenPeriod;
 use serde::{Deserialize, Serialize};
 

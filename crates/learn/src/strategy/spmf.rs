@@ -10,9 +10,10 @@
 //! newcomers of one period the later may take the place of the earlier, which keeps inclusion exactly uniform.
 
 use crate::memory::Pieces;
+use crate::order::Order;
 use crate::reservoir::{Place, Reservoir, append, draw};
 use crate::scoring::score;
-use crate::trainer::{Order, admit, encode_parts, fit_encoded};
+use crate::trainer::{admit, encode_parts, fit_encoded};
 use crate::{Env, LearnError, Learned, Trained};
 use perennial_core::rng::hash_text;
 use perennial_core::{Examples, FeatureSet, Stream};

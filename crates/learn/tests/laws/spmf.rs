@@ -42,9 +42,9 @@ fn unshuffled_and_without_replay_it_is_an_incremental_update_in_order_of_time() 
     servable.encoder.set_observed(1);
     servable.params.grow(servable.backbone.spec(), &admitted);
     let columns = servable.encoder.encode(&part).unwrap();
-    let data = Encoded { columns, label: part.label.clone(), weight: part.weight.clone() };
+    let data = Encoded::new(columns, &part);
     let order: Vec<u32> = (0..part.len() as u32).collect();
-    let mut trainer = Trainer::new(&world.training);
+    let mut trainer = Trainer::new(&world.training, world.seed);
     for _ in 0..world.training.epochs {
         for batch in order.chunks(world.training.batch_size) {
             trainer.step(&mut by_hand, &data, batch, &world.workers);

@@ -54,6 +54,7 @@ pub(crate) fn examples(period: u32, first: u64, label: impl Fn(u64, u64) -> bool
             Column::Bag { spans: empty, ids: Vec::new(), weights: None },
         ],
         keys: vec![keys.clone(), keys],
+        ..Examples::default()
     }
 }
 
@@ -90,16 +91,18 @@ pub(crate) struct Loop {
     pub(crate) workers: Workers,
     pub(crate) seed: u64,
     pub(crate) min_count: u32,
+    pub(crate) backbone: BackboneConfig,
 }
 
 impl Loop {
     pub(crate) fn new(rows: RowMode, workers: usize) -> Loop {
-        Loop { training: training(rows), workers: Workers::new(workers), seed: 7, min_count: 1 }
+        let (training, workers) = (training(rows), Workers::new(workers));
+        Loop { training, workers, seed: 7, min_count: 1, backbone: BackboneConfig::default() }
     }
 
     pub(crate) fn blank(&self) -> Learned {
         let encoder = Encoder::new(FeatureSet::of(&schema(self.min_count), true), EncoderConfig::default());
-        Learned::new(&BackboneConfig::default(), encoder, &self.training, self.seed).unwrap()
+        Learned::new(&self.backbone, encoder, &self.training, self.seed).unwrap()
     }
 
     pub(crate) fn with_env<R>(&self, pretrained: &Learned, work: impl FnOnce(&Env<'_>) -> R) -> R {

@@ -11,6 +11,7 @@
 //! category at all, it is left out of the mean over the history's categories, while the paper's code divides by the
 //! length of the history.
 
+use super::part::chosen_features;
 use crate::encoder::{Encoder, Input};
 use crate::view::Lookup;
 use crate::{DenseId, DenseInit, DenseSpec, EmbeddingInit, ModelError, ModelSpec, ParamView, TableId, TableSpec};
@@ -80,7 +81,7 @@ impl EmbeddingMlp {
         let mut model = EmbeddingMlp { spec: ModelSpec::default(), lookups: Vec::new(), layers: Vec::new() };
         let mut tables = BTreeMap::new();
         let mut width = 0;
-        for feature in chosen_features(config, encoder)? {
+        for feature in chosen_features("inputs", config.inputs.as_deref(), encoder)? {
             let (lookup, dim) = match encoder.inputs()[feature] {
                 Input::Number => (Lookup::Number { feature }, 1),
                 Input::Row(vocab) | Input::Bag(vocab) => {
@@ -145,7 +146,7 @@ impl EmbeddingMlp {
 }
 
 impl History {
-    fn pool(self) -> Pool {
+    pub(super) fn pool(self) -> Pool {
         match self {
             History::Mean => Pool::Mean,
             History::Sum => Pool::Sum,
@@ -174,29 +175,4 @@ fn refuse_unused_inits(config: &EmbeddingMlpConfig, spec: &ModelSpec) -> Result<
             problem: format!("there is no such table; there are: {}", known.join(", ")),
         }),
     }
-}
-
-/// Positions of the features that go in.
-fn chosen_features(config: &EmbeddingMlpConfig, encoder: &Encoder) -> Result<Vec<usize>, ModelError> {
-    let features = encoder.features();
-    let all = features.features.len();
-    let chosen = match &config.inputs {
-        None => (0..all).collect(),
-        Some(names) => {
-            let position = |name: &String| {
-                features.position(name).ok_or_else(|| ModelError::Config {
-                    key: "inputs".into(),
-                    problem: format!(
-                        "there is no feature \"{name}\"; there are: {}",
-                        features.features.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", ")
-                    ),
-                })
-            };
-            names.iter().map(position).collect::<Result<Vec<_>, _>>()?
-        }
-    };
-    if chosen.is_empty() {
-        return Err(ModelError::Config { key: "inputs".into(), problem: "a model needs at least one input".into() });
-    }
-    Ok(chosen)
 }

@@ -20,6 +20,7 @@ use crate::{Dense, ModelError, ModelSpec, Params};
 use perennial_core::rng::{Stream, hash_text};
 use perennial_nn::cell::{Cell, CellKind, Step};
 use perennial_nn::optim::Optimiser;
+use perennial_table::Rows as _;
 use serde::{Deserialize, Serialize};
 
 /// What a generator is. The defaults are the paper's.
@@ -121,6 +122,9 @@ pub struct Rows<'a> {
     pub part: usize,
     /// The first row.
     pub first: usize,
+    /// Rows that lie side by side: 1, or where all rows share their generators up to [`Layout::pack`]. What follows,
+    /// and all that a step makes, then has rows of `pack * lanes`.
+    pub pack: usize,
     /// `[rows, inputs, lanes]`.
     pub x: &'a [f32],
     /// The state before, `[rows, state, lanes]`.
@@ -246,10 +250,17 @@ impl Generator {
 
     /// Writes the inputs `[inputs, lanes]` of a row of a part.
     pub fn read(&self, reading: &Reading<'_>, part: usize, row: usize, out: &mut [f32]) {
-        let tensors = self.parts.iter().filter(|part| part.len.is_some()).count();
+        let tensors = reading.now.params.dense.len();
         match part < tensors {
             true => reading.dense_row(&self.config.features, part, &self.parts[part].layout, row, out),
             false => reading.table_row(&self.config.features, part - tensors, row as u32, out),
+        }
+    }
+
+    /// Starts loading a row of a table that will be read soon.
+    pub fn ask_for(&self, reading: &Reading<'_>, part: usize, row: usize) {
+        if let Some(table) = part.checked_sub(reading.now.params.dense.len()) {
+            reading.now.params.tables[table].ask_for(&[row as u32]);
         }
     }
 
@@ -257,14 +268,14 @@ impl Generator {
     /// back needs, `[rows, kept, lanes]` (nothing if empty). `scratch` is memory to be reused.
     pub fn forward(&self, rows: Rows<'_>, after: &mut [f32], y: &mut [f32], kept: &mut [f32], scratch: &mut Vec<f32>) {
         let (cell, layout) = (self.cell(), self.parts[rows.part].layout);
-        let lanes = layout.lanes;
+        let lanes = layout.lanes * rows.pack;
         let run = if layout.blocks == 1 { y.len() / lanes } else { 1 };
         let widths = [cell.inputs, cell.state(), 1, cell.kept()].map(|width| (width * run * lanes).max(1));
         let mut outputs = after.chunks_mut(widths[1]).zip(y.chunks_mut(widths[2]));
         let mut kept = kept.chunks_mut(widths[3]);
         for (at, (x, before)) in rows.x.chunks(widths[0]).zip(rows.before.chunks(widths[1])).enumerate() {
             let (after, y) = outputs.next().expect("as many outputs as inputs");
-            let params = self.lanes_of(rows.part, rows.first + at, scratch);
+            let params = self.lanes_of(rows.part, rows.first + at, lanes, scratch);
             let step = Step { lanes, params, x, before };
             cell.forward(&step, after, y, kept.next().unwrap_or_default());
             if self.config.output == Output::Residual {
@@ -290,44 +301,51 @@ impl Generator {
         scratch: &mut Vec<f32>,
     ) {
         let (cell, layout) = (self.cell(), self.parts[rows.part].layout);
-        let lanes = layout.lanes;
+        let lanes = layout.lanes * rows.pack;
         let run = if layout.blocks == 1 { dy.len() / lanes } else { 1 };
         let widths = [cell.inputs, cell.state(), 1, cell.kept()].map(|width| (width * run * lanes).max(1));
         let inputs = rows.x.chunks(widths[0]).zip(rows.before.chunks(widths[1])).zip(kept.chunks(widths[3]));
         let gradients = dy.chunks(widths[2]).zip(d_after.chunks(widths[1])).zip(d_before.chunks_mut(widths[1]));
         let mut d_weights = d_weights.chunks_mut(cell.params() * lanes);
         for (at, (((x, before), kept), ((dy, d_after), d_before))) in inputs.zip(gradients).enumerate() {
-            let params = self.lanes_of(rows.part, rows.first + at, scratch);
+            let params = self.lanes_of(rows.part, rows.first + at, lanes, scratch);
             let step = Step { lanes, params, x, before };
             cell.backward(&step, kept, dy, d_after, d_before, d_weights.next().expect("one block per run of rows"));
         }
     }
 
-    /// The generators of a row, `[params, lanes]`.
-    fn lanes_of<'a>(&'a self, part: usize, row: usize, scratch: &'a mut Vec<f32>) -> &'a [f32] {
+    /// The generators of a row of so many lanes, `[params, lanes]`.
+    fn lanes_of<'a>(&'a self, part: usize, row: usize, lanes: usize, scratch: &'a mut Vec<f32>) -> &'a [f32] {
         let Part { layout, weights, .. } = &self.parts[part];
         let len = self.cell().params() * layout.stored;
         let block = &self.weights[*weights].values[layout.block(row) * len..][..len];
-        if layout.stored == layout.lanes {
+        if layout.stored == lanes {
             return block;
         }
         scratch.clear();
-        scratch.extend(block.iter().flat_map(|&weight| std::iter::repeat_n(weight, layout.lanes)));
+        for stored in block.chunks_exact(layout.stored) {
+            (0..lanes / layout.stored).for_each(|_| scratch.extend_from_slice(stored));
+        }
         scratch
     }
 
-    /// Adds gradients by `[params, lanes]` of one block, as [`Generator::backward`] gives them, to those by the weights
-    /// of the part.
+    /// Whether each coordinate of the part has weights that no other has, and they lie as a row's lanes do: gradients
+    /// by them need no sum over rows.
+    pub fn is_private(&self, part: usize) -> bool {
+        let layout = self.parts[part].layout;
+        !self.config.share.everything && layout.blocks > 1 && layout.stored == layout.lanes
+    }
+
+    /// Adds gradients by `[params, pack * lanes]` of one block, as [`Generator::backward`] gives them, to those by the
+    /// weights of the part.
     pub fn add_gradient(&self, part: usize, row: usize, d_lanes: &[f32], d_weights: &mut [Vec<f32>]) {
         let Part { layout, weights, .. } = &self.parts[part];
-        let len = self.cell().params() * layout.stored;
-        let sums = &mut d_weights[*weights][layout.block(row) * len..][..len];
-        match layout.stored == layout.lanes {
-            true => sums.iter_mut().zip(d_lanes).for_each(|(sum, d)| *sum += d),
-            false => {
-                for (sum, lanes) in sums.iter_mut().zip(d_lanes.chunks_exact(layout.lanes)) {
-                    *sum += lanes.iter().sum::<f32>();
-                }
+        let params = self.cell().params();
+        let sums = &mut d_weights[*weights][layout.block(row) * params * layout.stored..][..params * layout.stored];
+        let lanes = d_lanes.len() / params;
+        for (sums, d_lanes) in sums.chunks_exact_mut(layout.stored).zip(d_lanes.chunks_exact(lanes)) {
+            for d_lanes in d_lanes.chunks_exact(layout.stored) {
+                sums.iter_mut().zip(d_lanes).for_each(|(sum, d)| *sum += d);
             }
         }
     }

@@ -83,7 +83,7 @@ fn constant<'a>(
         x.resize(generator.cell().inputs * y.len(), 0.0);
         generator.read(reading, part, row as usize, &mut x);
         before.copy_from_slice(state);
-        let rows = super::Rows { part, first: row as usize, x: &x, before: &before };
+        let rows = super::Rows { part, first: row as usize, pack: 1, x: &x, before: &before };
         generator.forward(rows, state, y, &mut [], &mut scratch);
     }
 }

@@ -87,6 +87,9 @@ pub struct Layout {
 /// Lanes of tensors without a natural width. Generators of so many coordinates, 16 kB, fit into the nearest cache.
 const LANES: usize = 64;
 
+/// Lanes of the widest vectors there are.
+const VECTOR: usize = 16;
+
 impl Layout {
     fn of_dense(sharing: Sharing, rows: usize, cols: usize) -> Layout {
         let len = rows * cols;
@@ -102,6 +105,12 @@ impl Layout {
     /// Rows of a dense tensor of so many coordinates.
     pub fn rows(&self, len: usize) -> usize {
         len.div_ceil(self.lanes)
+    }
+
+    /// Rows that lie side by side best: as many narrow ones as fill a vector, where all share their generators.
+    pub fn pack(&self) -> usize {
+        let fits = self.blocks == 1 && VECTOR.is_multiple_of(self.lanes);
+        if fits { VECTOR / self.lanes } else { 1 }
     }
 
     /// Block of a row.

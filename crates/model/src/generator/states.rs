@@ -1,6 +1,7 @@
 //! What a generator remembers of every coordinate, in full or in compact form.
 
 use crate::ModelError;
+use perennial_table::prefetch;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -77,6 +78,11 @@ impl States {
         if rows > self.rows() {
             each!(&mut self.data, vector => Arc::make_mut(vector).resize(len, Default::default()));
         }
+    }
+
+    /// Starts loading a row that will be read soon.
+    pub fn ask_for(&self, row: usize) {
+        each!(&self.data, vector => prefetch(&vector[row * self.width..(row + 1) * self.width]));
     }
 
     /// Reads the row into `out`, which is as wide.

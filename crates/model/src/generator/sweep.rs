@@ -94,6 +94,6 @@ impl Task {
             generator.read(reading, part, row, x);
             states.read(row, before);
         }
-        generator.forward(Rows { part, first: *first, x, before }, after, y, &mut [], scratch);
+        generator.forward(Rows { part, first: *first, pack: 1, x, before }, after, y, &mut [], scratch);
     }
 }

@@ -10,6 +10,7 @@ fn spec() -> ModelSpec {
     ModelSpec {
         dense: vec![dense("kernel", 9, 11), dense("bias", 1, 5)],
         tables: vec![TableSpec { name: "ids".into(), vocab: VocabId(0), dim: 6, init: EmbeddingInit::Zero }],
+        statistics: Vec::new(),
     }
 }
 
@@ -28,7 +29,7 @@ fn params(ids: u64, seed: u64) -> Params {
     let table = perennial_table::TableSpec { name: "ids".into(), dim: 6, seed, init: Init::Normal { std: 1.0 } };
     let mut table = Table::new(table).unwrap();
     table.grow(&(0..ids).collect::<Vec<_>>());
-    Params { dense, tables: vec![table] }
+    Params { dense, tables: vec![table], statistics: Vec::new() }
 }
 
 fn snapshot(ids: u64, seed: u64) -> Snapshot {

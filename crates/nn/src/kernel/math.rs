@@ -62,6 +62,13 @@ pub(crate) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.select_f32s(simd.less_than_f32s(magnitude, simd.splat_f32s(0.625)), near, far)
 }
 
+/// `exp(x)` within 3 units of the last place for `|x| <= 87`; beyond, as at those limits.
+#[inline(always)]
+pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let (zero, small) = (simd.splat_f32s(0.0), exp_minus_abs(simd, x));
+    simd.select_f32s(simd.less_than_f32s(zero, x), simd.div_f32s(simd.splat_f32s(1.0), small), small)
+}
+
 /// [`sigmoid_from`] for those who need no exponential besides: within 1e-7, and half as many instructions.
 ///
 /// `1 / (1 + 2^(-x / ln 2))`.

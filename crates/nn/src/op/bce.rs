@@ -34,11 +34,16 @@ impl<T: Real> Tape<T> {
 
 impl Bce {
     pub(crate) fn backward<T: Real>(self, tape: &mut Tape<T>, y: Var) {
-        let Some(flow) = tape.flow(y, self.logits) else { return };
-        let dy = flow.dy[0];
-        for (dz, &slope) in flow.dx.iter_mut().zip(flow.values.of(self.slope)) {
-            *dz = if flow.add { *dz + dy * slope } else { dy * slope };
-        }
+        scale_slope(tape, y, self.logits, self.slope);
+    }
+}
+
+/// The way back of a loss that computed its slope by each logit on the way there.
+pub(super) fn scale_slope<T: Real>(tape: &mut Tape<T>, y: Var, logits: Var, slope: Var) {
+    let Some(flow) = tape.flow(y, logits) else { return };
+    let dy = flow.dy[0];
+    for (dz, &slope) in flow.dx.iter_mut().zip(flow.values.of(slope)) {
+        *dz = if flow.add { *dz + dy * slope } else { dy * slope };
     }
 }
 

@@ -72,6 +72,9 @@ fn inspect_version(folder: &Path, version: &str, verify: bool, terminal: &Termin
     for dense in &params.dense {
         text += &format!("  {:<28} [{}, {}]\n", dense.name, dense.rows, dense.cols);
     }
+    for statistic in &params.statistics {
+        text += &format!("  {:<28} [1, {}]\n", statistic.name, statistic.values.len());
+    }
     for table in &params.tables {
         text += &format!("  {:<28} [{}, {}]\n", table.spec().name, table.rows(), table.dim());
     }

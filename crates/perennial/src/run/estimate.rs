@@ -289,9 +289,9 @@ fn admit(learned: &mut Learned, part: &Examples) {
 /// Seconds that an example takes on one core.
 fn time_steps(learned: &mut Learned, part: &Examples, experiment: &Experiment) -> Result<f64> {
     let columns = learned.servable.encoder.encode(part)?;
-    let encoded = Encoded { columns, label: vec![0.0; part.len()], weight: vec![1.0; part.len()] };
+    let encoded = Encoded { label: vec![0.0; part.len()], ..Encoded::new(columns, part) };
     let order: Vec<u32> = (0..part.len() as u32).collect();
-    let (workers, mut trainer) = (Workers::new(1), Trainer::new(&experiment.training));
+    let (workers, mut trainer) = (Workers::new(1), Trainer::new(&experiment.training, 0));
     let clock = Instant::now();
     let mut rows = 0;
     for batch in order.chunks(experiment.training.batch_size).take(STEPS) {

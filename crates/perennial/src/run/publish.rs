@@ -69,7 +69,7 @@ fn lineage(
         parent,
         data: Some(data),
         strategy: place.method.to_owned(),
-        objective: shared.experiment.training.objective.name().to_owned(),
+        objective: shared.experiment.training.objective.name(),
         seed: place.seed,
         kernel_set: perennial_nn::kernel_set().to_owned(),
         created_by: format!("perennial {}", env!("CARGO_PKG_VERSION")),

@@ -2,6 +2,9 @@
 
 use crate::world::{experiment, left_by, run_on, write_log};
 use perennial::disk::Disk;
+use perennial::experiment::Experiment;
+use perennial::model::BackboneConfig;
+use perennial::model::backbone::{DnnConfig, FieldsConfig, MlpConfig};
 use perennial::run::{Event, RunOptions, Watch, run};
 use perennial::store::{Store, VersionId};
 use perennial::stream::StreamError;
@@ -26,7 +29,20 @@ fn same_digest_on_one_and_two_workers_and_when_run_again() {
 #[test]
 fn a_run_that_grew_is_the_same_as_one_begun_whole() {
     let log = write_log();
-    let whole = experiment(log.path());
+    check_growth(&experiment(log.path()));
+}
+
+/// Running statistics are part of a version, and what is dropped has the same names.
+#[test]
+fn so_is_one_whose_model_normalises_and_drops() {
+    let log = write_log();
+    let mlp = MlpConfig { hidden: vec![6, 4], batch_norm: true, dropout: 0.2, ..MlpConfig::default() };
+    let fields = FieldsConfig { dim: 4, ..FieldsConfig::default() };
+    let model = BackboneConfig::Dnn(DnnConfig { fields, mlp });
+    check_growth(&Experiment { model, ..experiment(log.path()) });
+}
+
+fn check_growth(whole: &Experiment) {
     let mut part = whole.clone();
     part.seeds.truncate(1);
     part.method.truncate(2);
@@ -38,9 +54,9 @@ fn a_run_that_grew_is_the_same_as_one_begun_whole() {
         left_by(&out, &outcome)
     };
     let first = run(&part, "grown");
-    let expected = run(&whole, "whole");
+    let expected = run(whole, "whole");
     assert_ne!(first, expected);
-    assert_eq!(run(&whole, "grown"), expected);
+    assert_eq!(run(whole, "grown"), expected);
 }
 
 /// Asks to stop when so many rows were prepared.

@@ -1,9 +1,10 @@
 //! Models as bundles of objects, and back.
 //!
 //! Objects of a version: `schema.toml`, `experiment.toml`, `model.json` (names, sizes and the step count),
-//! `dense.safetensors`, `optimiser/<slot>.safetensors`, `table/<n>/<plane>/<chunk>`, `encoder.json`,
-//! `vocabulary/<n>`, `histories`. What a strategy remembers and what it generated lie under `memory/` and `generated/`,
-//! a gate with its base model under `gate/` ([`pieces`]). A version is closed under serving: nothing else is needed to score rows.
+//! `dense.safetensors`, `optimiser/<slot>.safetensors`, `statistics.safetensors`, `table/<n>/<plane>/<chunk>`,
+//! `encoder.json`, `vocabulary/<n>`, `histories`. What a strategy remembers and what it generated lie under `memory/`
+//! and `generated/`, a gate with its base model under `gate/` ([`pieces`]). A version is closed under serving: nothing
+//! else is needed to score rows.
 
 mod parameters;
 mod pieces;
@@ -12,7 +13,7 @@ use crate::experiment::{Experiment, Method};
 use anyhow::{Context, Result, bail};
 use perennial_core::{Digest, DigestBuilder, Schema};
 use perennial_learn::{Gate, Learned, Memory, generated_pieces, restore_generated};
-use perennial_model::{Backbone, Encoder, Generated, Params, Servable, Serving};
+use perennial_model::{Backbone, Encoder, Generated, Params, Servable, Serving, StatisticSpec};
 use perennial_store::{Bundle, Lineage, Loaded, Store, VersionId};
 use perennial_stream::HistoryState;
 use perennial_table::{Header, Table};
@@ -163,6 +164,8 @@ fn base_of(loaded: &mut Loaded, experiment: &Experiment) -> Result<(Servable, u6
     let mut params = parameters::read("", header.slots, header.tables, loaded)?;
     // Files hold tensors by name; in memory they are in the order of the spec.
     params.dense.sort_by_key(|dense| backbone.spec().dense.iter().position(|spec| spec.name == dense.name));
+    let statistics = &backbone.spec().statistics;
+    params.statistics.sort_by_key(|one| statistics.iter().position(|spec| spec.name == one.name));
     for table in &mut params.tables {
         table.train_with(&experiment.training.optimiser, experiment.training.rows)?;
     }
@@ -204,6 +207,11 @@ fn check_shapes(backbone: &Backbone, encoder: &Encoder, params: &Params) -> Resu
                 spec.cols
             );
         }
+    }
+    let statistics = |spec: &StatisticSpec| (spec.name.clone(), spec.cols);
+    let stored = params.statistics.iter().map(|one| (one.name.clone(), one.values.len()));
+    if !spec.statistics.iter().map(statistics).eq(stored) {
+        bail!("the running statistics of the version are not those of the model");
     }
     for (spec, table) in spec.tables.iter().zip(&params.tables) {
         let rows = encoder.vocabularies()[spec.vocab.0 as usize].rows();

@@ -1,9 +1,10 @@
 //! Parameters as objects of a version.
 //!
-//! Under a prefix: `dense.safetensors`, `optimiser/<slot>.safetensors`, `table/<n>/<plane>/<chunk>`.
+//! Under a prefix: `dense.safetensors`, `optimiser/<slot>.safetensors`, `table/<n>/<plane>/<chunk>`, and
+//! `statistics.safetensors` where the model has running statistics.
 
 use anyhow::{Context, Result, bail};
-use perennial_model::{Dense, Params};
+use perennial_model::{Dense, Params, Statistic};
 use perennial_store::{Loaded, dense_from_safetensors, dense_to_safetensors};
 use perennial_table::{Chunk, Header, PlaneName, Table};
 
@@ -18,6 +19,9 @@ pub(super) fn write(prefix: &str, params: &Params, objects: &mut Vec<(String, Ve
     for slot in 0..slots(params) {
         add(format!("optimiser/{slot}.safetensors"), dense_bytes(&params.dense, |dense| &dense.slots[slot])?);
     }
+    if !params.statistics.is_empty() {
+        add("statistics.safetensors".into(), statistics_bytes(&params.statistics)?);
+    }
     for (nth, table) in params.tables.iter().enumerate() {
         for chunk in table.chunks() {
             add(chunk_name(nth, &chunk), chunk.bytes);
@@ -26,11 +30,12 @@ pub(super) fn write(prefix: &str, params: &Params, objects: &mut Vec<(String, Ve
     Ok(())
 }
 
-/// Reads back parameters with so many slots and with these tables. Dense tensors are in the order of their names.
+/// Reads back parameters with so many slots and with these tables. Dense tensors and statistics are in the order of
+/// their names.
 pub(super) fn read(prefix: &str, slots: usize, tables: Vec<Header>, loaded: &Loaded) -> Result<Params> {
     let dense = dense_of(prefix, slots, loaded)?;
     let tables = tables.into_iter().enumerate().map(|(nth, header)| table_of(prefix, nth, header, loaded));
-    Ok(Params { dense, tables: tables.collect::<Result<_>>()? })
+    Ok(Params { dense, tables: tables.collect::<Result<_>>()?, statistics: statistics_of(prefix, loaded)? })
 }
 
 fn dense_bytes(tensors: &[Dense], part: impl Fn(&Dense) -> &Vec<f32>) -> Result<Vec<u8>> {
@@ -38,6 +43,22 @@ fn dense_bytes(tensors: &[Dense], part: impl Fn(&Dense) -> &Vec<f32>) -> Result<
     let named = tensors.iter().zip(&shapes);
     let named: Vec<_> = named.map(|(dense, shape)| (dense.name.as_str(), &shape[..], part(dense).as_slice())).collect();
     Ok(dense_to_safetensors(&named)?)
+}
+
+fn statistics_bytes(statistics: &[Statistic]) -> Result<Vec<u8>> {
+    let shapes: Vec<[usize; 2]> = statistics.iter().map(|statistic| [1, statistic.values.len()]).collect();
+    let named = statistics.iter().zip(&shapes);
+    let named: Vec<_> = named.map(|(s, shape)| (s.name.as_str(), &shape[..], s.values.as_slice())).collect();
+    Ok(dense_to_safetensors(&named)?)
+}
+
+fn statistics_of(prefix: &str, loaded: &Loaded) -> Result<Vec<Statistic>> {
+    let name = format!("{prefix}statistics.safetensors");
+    if loaded.objects(&name).next().is_none() {
+        return Ok(Vec::new());
+    }
+    let tensors = dense_from_safetensors(loaded.object(&name)?)?.into_iter();
+    Ok(tensors.map(|tensor| Statistic { name: tensor.name, values: tensor.values }).collect())
 }
 
 fn chunk_name(table: usize, chunk: &Chunk) -> String {

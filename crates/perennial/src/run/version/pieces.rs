@@ -16,7 +16,13 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Entry {
     Bytes,
-    Params { dense: Vec<String>, slots: usize, tables: Vec<Header> },
+    Params {
+        dense: Vec<String>,
+        slots: usize,
+        tables: Vec<Header>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        statistics: Vec<String>,
+    },
 }
 
 pub(super) fn write(prefix: &str, pieces: &Pieces, objects: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
@@ -34,7 +40,8 @@ pub(super) fn write(prefix: &str, pieces: &Pieces, objects: &mut Vec<(String, Ve
                 parameters::write(&format!("{prefix}/{name}/"), params, objects)?;
                 let dense = params.dense.iter().map(|dense| dense.name.clone()).collect();
                 let tables = params.tables.iter().map(Table::header).collect();
-                Entry::Params { dense, slots: parameters::slots(params), tables }
+                let statistics = params.statistics.iter().map(|statistic| statistic.name.clone()).collect();
+                Entry::Params { dense, slots: parameters::slots(params), tables, statistics }
             }
         };
         index.insert(name, entry);
@@ -53,9 +60,10 @@ pub(super) fn read(prefix: &str, loaded: &Loaded) -> Result<Pieces> {
     for (name, entry) in index {
         match entry {
             Entry::Bytes => pieces.put_bytes(&name, loaded.object(&format!("{prefix}/{name}"))?.to_vec()),
-            Entry::Params { dense, slots, tables } => {
+            Entry::Params { dense, slots, tables, statistics } => {
                 let mut params = parameters::read(&format!("{prefix}/{name}/"), slots, tables, loaded)?;
                 params.dense.sort_by_key(|tensor| dense.iter().position(|name| *name == tensor.name));
+                params.statistics.sort_by_key(|one| statistics.iter().position(|name| *name == one.name));
                 pieces.put_params(&name, params);
             }
         }

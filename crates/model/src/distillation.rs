@@ -3,10 +3,13 @@
 /// Mixes a teacher into labels: `(1 - weight) y + weight sigmoid(z)`, where z is the teacher's logit.
 ///
 /// Cross-entropy is linear in the label, so this is `(1 - weight) BCE(y) + weight BCE(teacher)`, value and gradient,
-/// at the cost of one. With a weight of 0 labels keep their bits.
-pub(crate) fn soften(labels: &mut [f32], teacher: &[f32], weight: f32) {
+/// at the cost of one. With a weight of 0 labels keep their bits, and so does a label without a teacher, whose z is NaN.
+pub fn soften(labels: &mut [f32], teacher: &[f32], weight: f32) {
     assert_eq!(labels.len(), teacher.len(), "one logit of the teacher for each label");
-    for (label, z) in labels.iter_mut().zip(teacher) {
+    if weight == 0.0 {
+        return;
+    }
+    for (label, z) in labels.iter_mut().zip(teacher).filter(|(_, z)| !z.is_nan()) {
         *label = (1.0 - weight) * *label + weight * sigmoid(*z);
     }
 }
