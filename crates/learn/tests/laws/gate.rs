@@ -1,12 +1,13 @@
 //! Laws of the gate: what a strategy makes is served only while it beats the incremental update.
 
 use crate::strategies::registered;
-use crate::world::{FLIP, Loop, examples, period};
+use crate::world::{Loop, examples, period};
 use perennial_core::Stream;
 use perennial_eval::{Criterion, GateDecision, Served};
 use perennial_learn::strategy::asmg_linear::Constraint;
 use perennial_learn::strategy::{AsmgLinear, Batch, BatchInit};
 use perennial_learn::{Archive, Env, GateConfig, LearnError, Learned, StrategyConfig, Threshold};
+use perennial_nn::Workers;
 use perennial_stream::SeenPeriod;
 use perennial_table::RowMode;
 
@@ -219,8 +220,8 @@ fn a_gate_that_was_stored_and_read_back_goes_on_the_same() {
 #[test]
 fn same_seed_same_decision_for_any_number_of_workers() {
     let digest = |workers: usize, seed| {
-        let world = Loop { seed, ..Loop::new(RowMode::Lazy, workers) };
-        run(&world, &quick(), &batch(), FLIP, period).pop().unwrap().gate.unwrap().pieces().digest()
+        let world = Loop { workers: Workers::new(workers), seed, ..under_trained() };
+        run(&world, &quick(), &batch(), 3, steady).pop().unwrap().gate.unwrap().pieces().digest()
     };
     assert_eq!(digest(2, 7), digest(1, 7));
     assert_ne!(digest(1, 8), digest(1, 7));
