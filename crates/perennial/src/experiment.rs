@@ -1,8 +1,8 @@
 //! The experiment file: what is run on which log, typed and checked before anything starts.
 
 use anyhow::{Context, Result, bail};
-use perennial_learn::{StrategyConfig, TrainingConfig};
-use perennial_model::{BackboneConfig, EncoderConfig};
+use perennial_learn::{PreviousScores, StrategyConfig, TrainingConfig};
+use perennial_model::{BackboneConfig, EncoderConfig, Objective};
 use perennial_stream::PrepareConfig;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -48,6 +48,29 @@ pub struct Method {
     pub name: String,
     /// How it makes a version from the one before.
     pub strategy: StrategyConfig,
+    /// Its own loss in updates; that of `training` if absent. Pre-training, which all methods share, has the latter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
+    /// Where the earlier scores come from that its loss compares with; as `training` says if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousScores>,
+}
+
+impl Method {
+    /// The settings of its updates.
+    pub fn training(&self, shared: &TrainingConfig) -> TrainingConfig {
+        TrainingConfig {
+            objective: self.objective.unwrap_or(shared.objective),
+            previous: self.previous.unwrap_or(shared.previous),
+            ..shared.clone()
+        }
+    }
+
+    /// Whether its updates compare with what its versions served.
+    pub fn compares_with_served(&self, shared: &TrainingConfig) -> bool {
+        let TrainingConfig { objective, previous, .. } = self.training(shared);
+        objective.needs_previous() && previous == PreviousScores::Logged
+    }
 }
 
 /// What is trained when.
@@ -137,9 +160,8 @@ impl Experiment {
             ("model", self.model == other.model),
             ("training", self.training == other.training),
         ];
-        let changed = |method: &&Method| {
-            other.method.iter().any(|theirs| theirs.name == method.name && theirs.strategy != method.strategy)
-        };
+        let changed =
+            |method: &&Method| other.method.iter().any(|theirs| theirs.name == method.name && theirs != *method);
         match same.iter().find(|(_, same)| !same) {
             Some((key, _)) => Some((*key).to_owned()),
             None => self.method.iter().find(changed).map(|method| format!("method {}", method.name)),
@@ -257,6 +279,11 @@ mod tests {
         refused("pretrain = 10", "pretrian = 10", "did you mean \"pretrain\"");
         refused("pretrain = 10", "pretrain = 0", "at least one period");
         refused("window = 3", "window = 0", "at least one period");
+        refused(
+            "window = 3 } }",
+            "window = 3 } }\nobjective = { self_corection = 0.2 }",
+            "did you mean \"self_correction\"",
+        );
         refused("window = 3", "windw = 3", "did you mean \"window\"");
         refused("strategy = \"incremental\"", "strategy = \"batch\"", "{ batch = { window = 3 } }");
         refused("strategy = \"incremental\"", "strategy = \"incrementl\"", "did you mean \"incremental\"");
