@@ -247,6 +247,44 @@ mod tests {
         assert_eq!(experiment.baseline(), "incremental");
     }
 
+    /// Every kind of model with its defaults, and one with all of its parts.
+    #[test]
+    fn every_model_is_read_and_written_back_the_same() {
+        let kinds = [
+            "embedding_mlp",
+            "lr",
+            "fm",
+            "fmfm",
+            "nfm",
+            "ipnn",
+            "dnn",
+            "wide_deep",
+            "deepfm",
+            "xdeepfm",
+            "afn",
+            "dcn",
+            "din",
+            "can",
+        ];
+        let all = r#"kind = "can"
+            fields = { dim = 4, inputs = ["item", "history.item"], init_of = { item = { glorot_normal = { rows = 9 } } } }
+            attention = { hidden = [8], activation = "sigmoid", norm = "softmax_scaled", most_recent = 20 }
+            search = { by = "category", most_recent = 50, attention = { hidden = [4] } }
+            co_action = { of = ["item"], layers = [4], orders = 2, independent = true }
+            mlp = { hidden = [20], activation = "dice", batch_norm = true, dropout = 0.1 }"#;
+        for model in kinds.map(|kind| format!("kind = \"{kind}\"")).into_iter().chain([all.to_owned()]) {
+            let text = EXAMPLE.replace(
+                "[[method]]\n        name = \"incremental\"",
+                &format!("[model]\n{model}\n[[method]]\nname = \"incremental\""),
+            );
+            let experiment = Experiment::parse(&text).unwrap();
+            assert_ne!(text, EXAMPLE);
+            assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment, "{model}");
+            let unknown = text.replace(&model, &format!("{model}\ndimm = 3"));
+            assert!(Experiment::parse(&unknown).is_err(), "{model}");
+        }
+    }
+
     #[test]
     fn a_strategy_without_options_is_a_name() {
         let text = EXAMPLE.replace("strategy = \"incremental\"", "strategy = \"retrain\"");
