@@ -5,9 +5,11 @@
 
 mod columns;
 mod compare;
+mod duel;
 mod error;
 mod evaluate;
 mod findings;
+mod gate;
 mod metric;
 mod paired;
 mod report;
@@ -20,9 +22,11 @@ mod table;
 
 pub use columns::to_parquet;
 pub use compare::{ComparedMetric, Comparison, compare};
+pub use duel::{Criterion, Duel};
 pub use error::Error;
 pub use evaluate::{Accumulator, PeriodMetrics, evaluate};
 pub use findings::findings;
+pub use gate::{GateDecision, Served};
 pub use metric::{Better, METRICS, Metric};
 pub use paired::{Paired, Test};
 pub use report::to_html;

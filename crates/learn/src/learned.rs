@@ -1,7 +1,8 @@
 //! What an update maps to a new one.
 
-use crate::{LearnError, Memory, TrainingConfig};
+use crate::{Gate, LearnError, Memory, TrainingConfig};
 use perennial_core::{Digest, DigestBuilder};
+use perennial_eval::Served;
 use perennial_model::{BackboneConfig, Encoder, Generated, Servable, Serving};
 
 /// A model with all that its next update needs: a value. The optimiser's slots lie beside the parameters they belong
@@ -16,6 +17,8 @@ pub struct Learned {
     pub generated: Option<Generated>,
     /// What the strategy remembers.
     pub memory: Memory,
+    /// Decides whether the candidate or the base model is served; without one the candidate always is.
+    pub gate: Option<Box<Gate>>,
 }
 
 impl Learned {
@@ -27,14 +30,47 @@ impl Learned {
         seed: u64,
     ) -> Result<Learned, LearnError> {
         let servable = Servable::new(backbone, encoder, &training.optimiser, training.rows, seed)?;
-        Ok(Learned { servable, step: 0, generated: None, memory: Memory::Nothing })
+        Ok(Learned { servable, step: 0, generated: None, memory: Memory::Nothing, gate: None })
     }
 
     /// What answers requests.
     pub fn serving(&self) -> Serving<'_> {
+        match self.gate.as_ref().map(|gate| gate.served) {
+            Some(Served::Base) => self.base(),
+            Some(Served::Candidate) | None => self.made(),
+        }
+    }
+
+    /// What the strategy made, served or not.
+    fn made(&self) -> Serving<'_> {
         match &self.generated {
             None => self.servable.serving(),
             Some(generated) => self.servable.serving_generated(generated),
+        }
+    }
+
+    /// What the strategy made, where a gate has something else to compare it with.
+    pub(crate) fn candidate(&self) -> Option<Serving<'_>> {
+        let gate = self.gate.as_ref()?;
+        (gate.beside.is_some() || self.generated.is_some()).then(|| self.made())
+    }
+
+    /// The plain incremental update: of a version with a gate.
+    pub(crate) fn base(&self) -> Serving<'_> {
+        match self.gate.as_ref().and_then(|gate| gate.beside.as_ref()) {
+            Some(beside) => beside.servable.serving(),
+            None => self.servable.serving(),
+        }
+    }
+
+    /// All that answers requests, and nothing that only updates need.
+    pub fn into_served(self) -> (Servable, Option<Generated>) {
+        match self.gate {
+            Some(gate) if gate.served == Served::Base => match gate.beside {
+                Some(beside) => (beside.servable, None),
+                None => (self.servable, None),
+            },
+            _ => (self.servable, self.generated),
         }
     }
 
@@ -48,6 +84,9 @@ impl Learned {
         let memory = self.memory.pieces();
         if !memory.is_empty() {
             builder.digest(&memory.digest());
+        }
+        if let Some(gate) = &self.gate {
+            builder.str("gate").digest(&gate.pieces().digest());
         }
         builder.finish()
     }

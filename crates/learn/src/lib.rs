@@ -5,6 +5,7 @@
 
 mod env;
 mod error;
+mod gate;
 mod generated;
 mod learned;
 mod memory;
@@ -17,9 +18,11 @@ mod reservoir;
 mod scoring;
 pub mod strategy;
 mod trainer;
+mod whole;
 
 pub use env::{Archive, Env};
 pub use error::LearnError;
+pub use gate::{Gate, GateConfig, Threshold, Unit};
 pub use generated::{generated_pieces, restore_generated};
 pub use learned::Learned;
 pub use memory::{Memory, Piece, Pieces};

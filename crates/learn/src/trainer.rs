@@ -6,6 +6,7 @@ use crate::previous::PreviousScores;
 use crate::{Env, LearnError, Learned};
 use perennial_core::rng::{hash_parts, hash_text};
 use perennial_core::{Encoded, Examples, Stream};
+use perennial_eval::GateDecision;
 use perennial_model::{Objective, Params, Servable, TableId};
 use perennial_nn::Workers;
 use perennial_nn::optim::{Optimiser, Rule, Step, scale, sum_of_squares};
@@ -88,6 +89,9 @@ pub struct Trained {
     /// Mean loss of what a generator made, over its last pass; `None` where none was trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator_loss: Option<f64>,
+    /// What the gate decided for the next period; `None` where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateDecision>,
 }
 
 /// Pre-training: `blank` is trained on everything before the loop begins.

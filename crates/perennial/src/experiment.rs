@@ -1,9 +1,9 @@
 //! The experiment file: what is run on which log, typed and checked before anything starts.
 
 use anyhow::{Context, Result, bail};
-use perennial_learn::{PreviousScores, StrategyConfig, TrainingConfig};
+use perennial_learn::{Env, GateConfig, LearnError, Learned, PreviousScores, StrategyConfig, Trained, TrainingConfig};
 use perennial_model::{BackboneConfig, EncoderConfig, Objective};
-use perennial_stream::PrepareConfig;
+use perennial_stream::{PrepareConfig, SeenPeriod};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -54,6 +54,9 @@ pub struct Method {
     /// Where the earlier scores come from that its loss compares with; as `training` says if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousScores>,
+    /// Serve what it makes only while that beats the plain incremental update; always if absent.
+    #[serde(default)]
+    pub gate: Option<GateConfig>,
 }
 
 impl Method {
@@ -70,6 +73,27 @@ impl Method {
     pub fn compares_with_served(&self, shared: &TrainingConfig) -> bool {
         let TrainingConfig { objective, previous, .. } = self.training(shared);
         objective.needs_previous() && previous == PreviousScores::Logged
+    }
+
+    /// The next version, made of the previous one and a period whose labels are known.
+    pub(crate) fn update(
+        &self,
+        learned: Learned,
+        seen: &SeenPeriod,
+        env: &Env<'_>,
+    ) -> Result<(Learned, Trained), LearnError> {
+        match &self.gate {
+            None => self.strategy.update(learned, seen, env),
+            Some(gate) => gate.update(&self.strategy, learned, seen, env),
+        }
+    }
+
+    /// One line for reports.
+    pub(crate) fn describe(&self) -> String {
+        match &self.gate {
+            None => self.strategy.describe(),
+            Some(gate) => format!("{}; {}", self.strategy.describe(), gate.describe()),
+        }
     }
 }
 
@@ -200,7 +224,8 @@ impl Experiment {
             if !names.insert(method.name.as_str()) {
                 bail!("method \"{}\" is there twice", method.name);
             }
-            method.strategy.check().with_context(|| format!("method \"{}\"", method.name))?;
+            let gate = || method.gate.as_ref().map_or(Ok(()), GateConfig::check);
+            method.strategy.check().and_then(|()| gate()).with_context(|| format!("method \"{}\"", method.name))?;
         }
         let baseline = self.baseline();
         if !names.contains(baseline) && !REFERENCES.contains(&baseline) {
@@ -294,6 +319,19 @@ mod tests {
     }
 
     #[test]
+    fn a_method_may_have_a_gate() {
+        let plain = Experiment::parse(EXAMPLE).unwrap();
+        assert!(!plain.to_toml().contains("gate"), "what is off is not written");
+        let gate =
+            "window = 3 } }\n[method.gate]\ncriterion = \"log_loss\"\npromote = { margin = 0.001, confidence = 0.9 }";
+        let experiment = Experiment::parse(&EXAMPLE.replace("window = 3 } }", gate)).unwrap();
+        let found = experiment.method[1].gate.as_ref().unwrap();
+        assert_eq!((found.promote.margin, found.window), (0.001, GateConfig::default().window));
+        assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
+        assert_eq!(experiment.conflict(&plain), Some("method batch-3".into()));
+    }
+
+    #[test]
     fn a_run_may_grow_but_not_change() {
         let experiment = Experiment::parse(EXAMPLE).unwrap();
         let conflict = |from: &str, to: &str| {
@@ -329,6 +367,8 @@ mod tests {
         refused("name = \"batch-3\"", "name = \"popularity\"", "taken");
         refused("name = \"batch-3\"", "name = \"../x\"", "is not a name");
         refused("pretrain = 10", "pretrain = 10\nbaseline = \"none\"", "no method \"none\"");
+        refused("window = 3 } }", "window = 3 } }\n[method.gate]\nwindw = 3", "did you mean \"window\"");
+        refused("window = 3 } }", "window = 3 } }\n[method.gate]\nmin_periods = 9", "method \"batch-3\"");
         refused("log = \"logs/x\"", "log = \"logs/x\"\nseeds = [1, 1]", "named once");
         refused("log = \"logs/x\"", "log = \"logs/x\"\ntraining = { batch_size = 0 }", "at least one example");
     }

@@ -7,7 +7,7 @@ pub mod asmg_linear;
 mod batch;
 mod frozen;
 mod incctr;
-mod incremental;
+pub(crate) mod incremental;
 mod retrain;
 pub mod spmf;
 
@@ -157,6 +157,19 @@ impl StrategyConfig {
             StrategyConfig::Batch(batch) => batch.window as usize - 1,
             StrategyConfig::Retrain(_) => usize::MAX,
             StrategyConfig::AsmgGru(asmg) => asmg.reach(),
+        }
+    }
+
+    /// Whether the base model that it trains is that of the plain incremental update, bit for bit, whatever is served in
+    /// its place. A gate trains that model itself where it is not.
+    pub fn carries_base(&self) -> bool {
+        match self {
+            StrategyConfig::Incremental | StrategyConfig::AsmgGru(_) | StrategyConfig::AsmgLinear(_) => true,
+            StrategyConfig::Frozen
+            | StrategyConfig::Batch(_)
+            | StrategyConfig::Retrain(_)
+            | StrategyConfig::IncCtr(_)
+            | StrategyConfig::Spmf(_) => false,
         }
     }
 

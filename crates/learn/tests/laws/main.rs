@@ -5,6 +5,7 @@
 mod asmg_gru;
 mod asmg_linear;
 mod backbones;
+mod gate;
 mod incctr;
 mod spmf;
 mod strategies;

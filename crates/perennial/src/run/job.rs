@@ -183,7 +183,7 @@ fn learn(
     let previous = std::mem::replace(&mut **model, pretrained.clone());
     let training = &method.training(&shared.experiment.training);
     let update = Update { shared, training, place, pretrained, archive: &state.seen, workers };
-    let (learned, trained) = update.run(|env| method.strategy.update(previous, seen, env))?;
+    let (learned, trained) = update.run(|env| method.update(previous, seen, env))?;
     let id = version_id(&method.name, place.seed, place.period)?;
     let parent = parent_of(shared, place)?;
     publish(shared, place, &id, Some(parent), place.period..place.period + 1, &learned, &trained, clock)?;

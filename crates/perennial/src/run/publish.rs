@@ -8,6 +8,7 @@ use crate::experiment::Experiment;
 use anyhow::Result;
 use perennial_learn::{Learned, Trained, TrainingConfig};
 use perennial_store::{DataRange, Lineage, VersionId};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -26,7 +27,7 @@ pub(super) fn publish(
 ) -> Result<()> {
     let seconds = clock.elapsed().as_secs_f64();
     let histories = shared.prepared.state(place.period as usize)?;
-    let lineage = lineage(shared, place, parent, &learned_from);
+    let lineage = lineage(shared, place, parent, &learned_from, trained)?;
     let bundle = version::bundle(learned, shared.experiment, shared.schema, &histories, lineage)?;
     {
         let _turn = shared.store_turns.read().expect("nobody panics while holding a turn");
@@ -58,7 +59,13 @@ fn objective(shared: &Shared<'_>, place: Place<'_>) -> String {
     }
 }
 
-fn lineage(shared: &Shared<'_>, place: Place<'_>, parent: Option<VersionId>, periods: &Range<u32>) -> Lineage {
+fn lineage(
+    shared: &Shared<'_>,
+    place: Place<'_>,
+    parent: Option<VersionId>,
+    periods: &Range<u32>,
+    trained: &Trained,
+) -> Result<Lineage> {
     let facts = |period: u32| shared.prepared.facts(period as usize);
     let data = DataRange {
         first_period: u64::from(periods.start),
@@ -66,7 +73,11 @@ fn lineage(shared: &Shared<'_>, place: Place<'_>, parent: Option<VersionId>, per
         start: facts(periods.start).start,
         end: facts(periods.end - 1).end,
     };
-    Lineage {
+    let mut extra = BTreeMap::new();
+    if let Some(gate) = &trained.gate {
+        extra.insert("gate".to_owned(), serde_json::to_string(gate)?);
+    }
+    Ok(Lineage {
         parent,
         data: Some(data),
         strategy: place.method.to_owned(),
@@ -74,6 +85,6 @@ fn lineage(shared: &Shared<'_>, place: Place<'_>, parent: Option<VersionId>, per
         seed: place.seed,
         kernel_set: perennial_nn::kernel_set().to_owned(),
         created_by: format!("perennial {}", env!("CARGO_PKG_VERSION")),
-        extra: Default::default(),
-    }
+        extra,
+    })
 }

@@ -53,6 +53,7 @@ fn records(shared: &Shared<'_>, job: &Job<'_>) -> Result<Vec<PeriodRecord>> {
             score_seconds: scored.seconds,
             trained_rows: updated.as_ref().map_or(0, |updated| updated.trained.rows),
             version,
+            gate: updated.and_then(|updated| updated.trained.gate),
         })
     };
     shared.periods.clone().map(record).collect()
@@ -83,6 +84,6 @@ fn describe(contestant: Contestant<'_>) -> String {
     match contestant {
         Contestant::Constant => "learns nothing: the last period's positive rate for everyone".into(),
         Contestant::Popularity => "learns nothing: each item's smoothed positive rate over the last period".into(),
-        Contestant::Learner(method) => method.strategy.describe(),
+        Contestant::Learner(method) => method.describe(),
     }
 }

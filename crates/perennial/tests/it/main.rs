@@ -5,6 +5,7 @@
 mod bad_input;
 mod command_line;
 mod desk;
+mod gate;
 mod kill;
 mod leak;
 mod real_data;
