@@ -2,6 +2,7 @@
 
 use crate::order::{Order, pieces, shuffled};
 use crate::pass::Pass;
+use crate::previous::PreviousScores;
 use crate::{Env, LearnError, Learned};
 use perennial_core::rng::{hash_parts, hash_text};
 use perennial_core::{Encoded, Examples, Stream};
@@ -27,6 +28,8 @@ pub struct TrainingConfig {
     pub pretrain_epochs: u32,
     /// The loss.
     pub objective: Objective,
+    /// Where the earlier scores come from that some terms of the loss compare with.
+    pub previous: PreviousScores,
     /// The optimiser of dense tensors and rows.
     pub optimiser: Optimiser,
     /// Which rows a step moves.
@@ -44,6 +47,7 @@ impl Default for TrainingConfig {
             epochs: 1,
             pretrain_epochs: 1,
             objective: Objective::BCE,
+            previous: PreviousScores::Logged,
             // Adam with the rate of its paper: rarely the best, never far off.
             optimiser: Optimiser::new(Rule::ADAM, 1e-3),
             rows: RowMode::Lazy,

@@ -1,8 +1,8 @@
 //! The experiment file: what is run on which log, typed and checked before anything starts.
 
 use anyhow::{Context, Result, bail};
-use perennial_learn::{Env, GateConfig, LearnError, Learned, StrategyConfig, Trained, TrainingConfig};
-use perennial_model::{BackboneConfig, EncoderConfig};
+use perennial_learn::{Env, GateConfig, LearnError, Learned, PreviousScores, StrategyConfig, Trained, TrainingConfig};
+use perennial_model::{BackboneConfig, EncoderConfig, Objective};
 use perennial_stream::{PrepareConfig, SeenPeriod};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -48,12 +48,33 @@ pub struct Method {
     pub name: String,
     /// How it makes a version from the one before.
     pub strategy: StrategyConfig,
+    /// Its own loss in updates; that of `training` if absent. Pre-training, which all methods share, has the latter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
+    /// Where the earlier scores come from that its loss compares with; as `training` says if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousScores>,
     /// Serve what it makes only while that beats the plain incremental update; always if absent.
     #[serde(default)]
     pub gate: Option<GateConfig>,
 }
 
 impl Method {
+    /// The settings of its updates.
+    pub fn training(&self, shared: &TrainingConfig) -> TrainingConfig {
+        TrainingConfig {
+            objective: self.objective.unwrap_or(shared.objective),
+            previous: self.previous.unwrap_or(shared.previous),
+            ..shared.clone()
+        }
+    }
+
+    /// Whether its updates compare with what its versions served.
+    pub fn compares_with_served(&self, shared: &TrainingConfig) -> bool {
+        let TrainingConfig { objective, previous, .. } = self.training(shared);
+        objective.needs_previous() && previous == PreviousScores::Logged
+    }
+
     /// The next version, made of the previous one and a period whose labels are known.
     pub(crate) fn update(
         &self,
@@ -251,6 +272,44 @@ mod tests {
         assert_eq!(experiment.baseline(), "incremental");
     }
 
+    /// Every kind of model with its defaults, and one with all of its parts.
+    #[test]
+    fn every_model_is_read_and_written_back_the_same() {
+        let kinds = [
+            "embedding_mlp",
+            "lr",
+            "fm",
+            "fmfm",
+            "nfm",
+            "ipnn",
+            "dnn",
+            "wide_deep",
+            "deepfm",
+            "xdeepfm",
+            "afn",
+            "dcn",
+            "din",
+            "can",
+        ];
+        let all = r#"kind = "can"
+            fields = { dim = 4, inputs = ["item", "history.item"], init_of = { item = { glorot_normal = { rows = 9 } } } }
+            attention = { hidden = [8], activation = "sigmoid", norm = "softmax_scaled", most_recent = 20 }
+            search = { by = "category", most_recent = 50, attention = { hidden = [4] } }
+            co_action = { of = ["item"], layers = [4], orders = 2, independent = true }
+            mlp = { hidden = [20], activation = "dice", batch_norm = true, dropout = 0.1 }"#;
+        for model in kinds.map(|kind| format!("kind = \"{kind}\"")).into_iter().chain([all.to_owned()]) {
+            let text = EXAMPLE.replace(
+                "[[method]]\n        name = \"incremental\"",
+                &format!("[model]\n{model}\n[[method]]\nname = \"incremental\""),
+            );
+            let experiment = Experiment::parse(&text).unwrap();
+            assert_ne!(text, EXAMPLE);
+            assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment, "{model}");
+            let unknown = text.replace(&model, &format!("{model}\ndimm = 3"));
+            assert!(Experiment::parse(&unknown).is_err(), "{model}");
+        }
+    }
+
     #[test]
     fn a_strategy_without_options_is_a_name() {
         let text = EXAMPLE.replace("strategy = \"incremental\"", "strategy = \"retrain\"");
@@ -296,6 +355,11 @@ mod tests {
         refused("pretrain = 10", "pretrian = 10", "did you mean \"pretrain\"");
         refused("pretrain = 10", "pretrain = 0", "at least one period");
         refused("window = 3", "window = 0", "at least one period");
+        refused(
+            "window = 3 } }",
+            "window = 3 } }\nobjective = { self_corection = 0.2 }",
+            "did you mean \"self_correction\"",
+        );
         refused("window = 3", "windw = 3", "did you mean \"window\"");
         refused("strategy = \"incremental\"", "strategy = \"batch\"", "{ batch = { window = 3 } }");
         refused("strategy = \"incremental\"", "strategy = \"incrementl\"", "did you mean \"incremental\"");

@@ -18,7 +18,8 @@ pub use incctr::IncCtr;
 pub use retrain::Retrain;
 pub use spmf::{Sampling, Spmf};
 
-use crate::{Env, LearnError, Learned, Memory, Pieces, Trained};
+use crate::previous::rescored;
+use crate::{Env, LearnError, Learned, Memory, Pieces, PreviousScores, Trained};
 use perennial_model::ModelSpec;
 use perennial_stream::SeenPeriod;
 use serde::de::value::MapAccessDeserializer;
@@ -110,6 +111,19 @@ impl<'de> Visitor<'de> for NameOrTable {
 impl StrategyConfig {
     /// The next version, made of the previous one and a period whose labels are known.
     pub fn update(&self, learned: Learned, seen: &SeenPeriod, env: &Env<'_>) -> Result<(Learned, Trained), LearnError> {
+        if env.training.objective.needs_previous() && env.training.previous == PreviousScores::Recomputed {
+            let served = learned.clone();
+            return rescored(&served, seen, env, |seen, env| self.update_with(learned, seen, env));
+        }
+        self.update_with(learned, seen, env)
+    }
+
+    fn update_with(
+        &self,
+        learned: Learned,
+        seen: &SeenPeriod,
+        env: &Env<'_>,
+    ) -> Result<(Learned, Trained), LearnError> {
         match self {
             StrategyConfig::Frozen => frozen::update(learned),
             StrategyConfig::Incremental => incremental::update(learned, seen, env),

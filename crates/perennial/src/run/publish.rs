@@ -4,8 +4,9 @@ use super::job::Shared;
 use super::ledger::{Place, Updated};
 use super::resume::{data_digest, pretrained_id};
 use super::{Event, version, version_id};
+use crate::experiment::Experiment;
 use anyhow::Result;
-use perennial_learn::{Learned, Trained};
+use perennial_learn::{Learned, Trained, TrainingConfig};
 use perennial_store::{DataRange, Lineage, VersionId};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -47,6 +48,17 @@ pub(super) fn parent_of(shared: &Shared<'_>, place: Place<'_>) -> Result<Version
     }
 }
 
+/// What the version was trained on, and against which earlier scores if any.
+fn objective(shared: &Shared<'_>, place: Place<'_>) -> String {
+    let Experiment { training, method, .. } = shared.experiment;
+    let method = method.iter().find(|method| method.name == place.method);
+    let TrainingConfig { objective, previous, .. } = method.map_or_else(|| training.clone(), |m| m.training(training));
+    match objective.needs_previous() {
+        true => format!("{}, earlier scores {}", objective.name(), previous.name()),
+        false => objective.name(),
+    }
+}
+
 fn lineage(
     shared: &Shared<'_>,
     place: Place<'_>,
@@ -69,7 +81,7 @@ fn lineage(
         parent,
         data: Some(data),
         strategy: place.method.to_owned(),
-        objective: shared.experiment.training.objective.name(),
+        objective: objective(shared, place),
         seed: place.seed,
         kernel_set: perennial_nn::kernel_set().to_owned(),
         created_by: format!("perennial {}", env!("CARGO_PKG_VERSION")),
