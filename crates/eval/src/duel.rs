@@ -28,6 +28,16 @@ impl Criterion {
         }
     }
 
+    /// The value over these rows, one of each per row; `None` where it is undefined. `labels` are 0, 1, or NaN for a row
+    /// that does not count. Errs on a logit that is not finite.
+    pub fn value(self, logits: &[f32], labels: &[f32], weights: &[f32]) -> Result<Option<f64>, Error> {
+        let mut packed = Vec::with_capacity(logits.len());
+        for (row, ((logit, label), weight)) in logits.iter().zip(labels).zip(weights).enumerate() {
+            packed.extend(Packed::pack(row, *logit, *label, *weight, 0)?);
+        }
+        Ok((self.metric().compute)(&Rows::sort(packed)))
+    }
+
     /// By how much `candidate` is better than `base`: above zero is better, whatever the direction of the metric.
     pub fn gain(self, candidate: f64, base: f64) -> f64 {
         self.metric().better.badness(base) - self.metric().better.badness(candidate)
@@ -76,8 +86,7 @@ impl Duel {
         weights: &[f32],
         units: &[u64],
     ) -> Result<Option<Duel>, Error> {
-        let compute = criterion.metric().compute;
-        let value = |logits: &[f32]| Ok::<_, Error>(compute(&gather(logits, labels, weights)?));
+        let value = |logits: &[f32]| criterion.value(logits, labels, weights);
         let (Some(candidate_value), Some(base_value)) = (value(candidate)?, value(base)?) else { return Ok(None) };
         let counted = |row: &u32| !labels[*row as usize].is_nan() && weights[*row as usize] > 0.0;
         let rows: Vec<u32> = (0..labels.len() as u32).filter(counted).collect();
@@ -139,14 +148,6 @@ impl Duel {
             }
         }
     }
-}
-
-fn gather(logits: &[f32], labels: &[f32], weights: &[f32]) -> Result<Rows, Error> {
-    let mut packed = Vec::with_capacity(logits.len());
-    for (row, ((logit, label), weight)) in logits.iter().zip(labels).zip(weights).enumerate() {
-        packed.extend(Packed::pack(row, *logit, *label, *weight, 0)?);
-    }
-    Ok(Rows::sort(packed))
 }
 
 /// The unit of each of the rows, and how many units there are.

@@ -39,7 +39,8 @@ pub(crate) fn restore_whole(
     }
     params.share();
     let servable = Servable { encoder, backbone: backbone.clone(), params };
-    Ok(Learned { servable, step: pieces.take_json("step")?, generated: None, memory: Memory::Nothing, gate: None })
+    let step = pieces.take_json("step")?;
+    Ok(Learned { servable, step, generated: None, mixed: None, memory: Memory::Nothing, gate: None })
 }
 
 /// Whether parameters have the shapes of the backbone, and a row for every id of the encoder.

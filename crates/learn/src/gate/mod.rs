@@ -19,7 +19,6 @@ mod state;
 pub use state::Gate;
 
 use crate::scoring::score;
-use crate::strategy::incremental;
 use crate::{Env, LearnError, Learned, Pieces, StrategyConfig, Trained, TrainingConfig};
 use perennial_core::rng::hash_text;
 use perennial_core::{Examples, Stream};
@@ -161,7 +160,7 @@ impl GateConfig {
         let decision = gate.decide(self, trial);
         let mut beside = Trained::default();
         if let Some(base) = gate.beside.take() {
-            let (base, trained) = incremental::update(*base, seen, env)?;
+            let (base, trained) = StrategyConfig::Incremental.update(*base, seen, env)?;
             (gate.beside, beside) = (Some(Box::new(base)), trained);
         }
         let (mut learned, mut trained) = strategy.update(learned, seen, env)?;
