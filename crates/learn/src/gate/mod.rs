@@ -6,7 +6,8 @@
 //! its mean gain over the last periods is above a margin with some confidence, and no longer once that mean is below
 //! another margin with some confidence. So the incremental update is a floor, up to the periods that it takes to notice.
 //!
-//! Strategies that generate parameters train the base model anyway; beside any other one it is trained for the gate.
+//! Strategies that generate parameters train the base model anyway; beside any other one it is trained for the gate, with the
+//! loss of the method.
 //! Labels that come late are judged in the period in which they become observable, by the models of that time, which have
 //! not learned from them either.
 //!
