@@ -28,6 +28,16 @@ impl Criterion {
         }
     }
 
+    /// The value over these rows, one of each per row; `None` where it is undefined. `labels` are 0, 1, or NaN for a row
+    /// that does not count. Errs on a logit that is not finite.
+    pub fn value(self, logits: &[f32], labels: &[f32], weights: &[f32]) -> Result<Option<f64>, Error> {
+        let mut packed = Vec::with_capacity(logits.len());
+        for (row, ((logit, label), weight)) in logits.iter().zip(labels).zip(weights).enumerate() {
+            packed.extend(Packed::pack(row, *logit, *label, *weight, 0)?);
+        }
+        Ok((self.metric().compute)(&Rows::sort(packed)))
+    }
+
     /// By how much `candidate` is better than `base`: above zero is better, whatever the direction of the metric.
     pub fn gain(self, candidate: f64, base: f64) -> f64 {
         self.metric().better.badness(base) - self.metric().better.badness(candidate)
@@ -65,8 +75,7 @@ struct Ranked {
 
 impl Duel {
     /// Compares two columns of logits on the same rows. `labels` are 0, 1, or NaN for a row that does not count; weights
-    /// are at least 0. Rows of one key in `units` are drawn together; a row of key 0 is drawn alone, and so is every row
-    /// if there are no keys.
+    /// are at least 0. Rows of one key in `units` are drawn together, a row of key 0 alone.
     ///
     /// `None` where the criterion is undefined, and where all rows are one unit, which says nothing about others. Errs on
     /// a logit that is not finite. Costs two sorts.
@@ -75,10 +84,9 @@ impl Duel {
         [candidate, base]: [&[f32]; 2],
         labels: &[f32],
         weights: &[f32],
-        units: Option<&[u64]>,
+        units: &[u64],
     ) -> Result<Option<Duel>, Error> {
-        let compute = criterion.metric().compute;
-        let value = |logits: &[f32]| Ok::<_, Error>(compute(&gather(logits, labels, weights)?));
+        let value = |logits: &[f32]| criterion.value(logits, labels, weights);
         let (Some(candidate_value), Some(base_value)) = (value(candidate)?, value(base)?) else { return Ok(None) };
         let counted = |row: &u32| !labels[*row as usize].is_nan() && weights[*row as usize] > 0.0;
         let rows: Vec<u32> = (0..labels.len() as u32).filter(counted).collect();
@@ -142,22 +150,14 @@ impl Duel {
     }
 }
 
-fn gather(logits: &[f32], labels: &[f32], weights: &[f32]) -> Result<Rows, Error> {
-    let mut packed = Vec::with_capacity(logits.len());
-    for (row, ((logit, label), weight)) in logits.iter().zip(labels).zip(weights).enumerate() {
-        packed.extend(Packed::pack(row, *logit, *label, *weight, 0)?);
-    }
-    Ok(Rows::sort(packed))
-}
-
 /// The unit of each of the rows, and how many units there are.
-fn number(rows: &[u32], keys: Option<&[u64]>) -> (Vec<u32>, usize) {
+fn number(rows: &[u32], keys: &[u64]) -> (Vec<u32>, usize) {
     let (mut known, mut count) = (HashMap::new(), 0u32);
     let mut next = || {
         count += 1;
         count - 1
     };
-    let unit = |row: &u32| match keys.map_or(0, |keys| keys[*row as usize]) {
+    let unit = |row: &u32| match keys[*row as usize] {
         0 => next(),
         key => *known.entry(key).or_insert_with(&mut next),
     };
@@ -232,8 +232,8 @@ mod tests {
 
     fn duel(criterion: Criterion, seed: u64, noises: (f64, f64), clustered: bool) -> Duel {
         let ([candidate, base], labels, users) = rows(seed, noises.0, noises.1);
-        let units = clustered.then_some(&users[..]);
-        Duel::new(criterion, [&candidate, &base], &labels, &[1.0; 400], units).unwrap().unwrap()
+        let units = if clustered { users } else { vec![0; 400] };
+        Duel::new(criterion, [&candidate, &base], &labels, &[1.0; 400], &units).unwrap().unwrap()
     }
 
     fn redrawn(duel: &Duel, draws: u64) -> Vec<f64> {
@@ -256,7 +256,7 @@ mod tests {
             let (labels, weights) = (column(|row| f32::from(u8::from(row.2))), column(|row| row.3));
             let users: Vec<u64> = rows.iter().map(|row| row.4).collect();
             for criterion in [Criterion::Auc, Criterion::LogLoss] {
-                let Some(duel) = Duel::new(criterion, [&candidate, &base], &labels, &weights, Some(&users)).unwrap() else {
+                let Some(duel) = Duel::new(criterion, [&candidate, &base], &labels, &weights, &users).unwrap() else {
                     continue;
                 };
                 let value = |logits: &[f32]| evaluate(logits, &labels, &weights, &users).unwrap().get(criterion.metric().name);
@@ -287,11 +287,11 @@ mod tests {
         let tenfold = |column: &[f32]| column.iter().flat_map(|x| [*x; 10]).collect::<Vec<f32>>();
         let users: Vec<u64> = (1..401).flat_map(|user| [user; 10]).collect();
         let (candidate, base, labels) = (tenfold(&candidate), tenfold(&base), tenfold(&labels));
-        let spread = |units| {
+        let spread = |units: &[u64]| {
             let duel = Duel::new(Criterion::Auc, [&candidate, &base], &labels, &[1.0; 4000], units).unwrap().unwrap();
             crate::paired::deviation(&redrawn(&duel, 300)).unwrap()
         };
-        let ratio = spread(Some(&users)) / spread(None);
+        let ratio = spread(&users) / spread(&[0; 4000]);
         assert!((ratio / 10f64.sqrt() - 1.0).abs() < 0.2, "{ratio}");
     }
 
@@ -311,23 +311,23 @@ mod tests {
 
     #[test]
     fn what_says_nothing_is_none_and_what_is_broken_errs() {
-        let of = |criterion, logits: &[f32], labels: &[f32], units: Option<&[u64]>| {
-            Duel::new(criterion, [logits, logits], labels, &[1.0; 3], units)
+        let of = |criterion, logits: &[f32], labels: &[f32], units: [u64; 3]| {
+            Duel::new(criterion, [logits, logits], labels, &[1.0; 3], &units)
         };
         let (logits, both) = ([0.1, 0.2, 0.3], [1.0, 0.0, 1.0]);
-        assert!(of(Criterion::Auc, &logits, &both, None).unwrap().is_some());
-        assert!(of(Criterion::Auc, &logits, &[1.0; 3], None).unwrap().is_none(), "one class");
-        assert!(of(Criterion::LogLoss, &logits, &[1.0; 3], None).unwrap().is_some());
-        assert!(of(Criterion::LogLoss, &logits, &[f32::NAN; 3], None).unwrap().is_none(), "no label");
-        assert!(of(Criterion::Auc, &logits, &both, Some(&[7; 3])).unwrap().is_none(), "one unit");
-        assert!(of(Criterion::Auc, &logits, &both, Some(&[0; 3])).unwrap().is_some(), "nobody is not one user");
-        assert!(of(Criterion::Auc, &[f32::INFINITY; 3], &both, None).is_err());
+        assert!(of(Criterion::Auc, &logits, &both, [0; 3]).unwrap().is_some());
+        assert!(of(Criterion::Auc, &logits, &[1.0; 3], [0; 3]).unwrap().is_none(), "one class");
+        assert!(of(Criterion::LogLoss, &logits, &[1.0; 3], [0; 3]).unwrap().is_some());
+        assert!(of(Criterion::LogLoss, &logits, &[f32::NAN; 3], [0; 3]).unwrap().is_none(), "no label");
+        assert!(of(Criterion::Auc, &logits, &both, [7; 3]).unwrap().is_none(), "one unit");
+        assert!(of(Criterion::Auc, &[f32::INFINITY; 3], &both, [0; 3]).is_err());
     }
 
     /// One positive among few units: a third of the draws miss it and are drawn again.
     #[test]
     fn a_draw_without_one_class_is_drawn_again() {
-        let duel = Duel::new(Criterion::Auc, [&[3.0, 1.0, 2.0], &[1.0, 2.0, 3.0]], &[1.0, 0.0, 0.0], &[1.0; 3], None);
+        let duel =
+            Duel::new(Criterion::Auc, [&[3.0, 1.0, 2.0], &[1.0, 2.0, 3.0]], &[1.0, 0.0, 0.0], &[1.0; 3], &[0; 3]);
         assert!(redrawn(&duel.unwrap().unwrap(), 50).iter().all(|gain| *gain == 1.0));
     }
 }

@@ -39,13 +39,16 @@ pub(crate) fn restore_whole(
     }
     params.share();
     let servable = Servable { encoder, backbone: backbone.clone(), params };
-    Ok(Learned { servable, step: pieces.take_json("step")?, generated: None, memory: Memory::Nothing, gate: None })
+    let step = pieces.take_json("step")?;
+    Ok(Learned { servable, step, generated: None, mixed: None, memory: Memory::Nothing, gate: None })
 }
 
 /// Whether parameters have the shapes of the backbone, and a row for every id of the encoder.
 fn fits(params: &Params, spec: &ModelSpec, encoder: &Encoder) -> bool {
     let tensors = spec.dense.iter().map(|dense| (dense.name.as_str(), dense.rows, dense.cols));
     let tables = spec.tables.iter().map(|table| (table.dim, encoder.vocabularies()[table.vocab.0 as usize].rows()));
+    let statistics = spec.statistics.iter().map(|one| (one.name.as_str(), one.cols));
     params.dense.iter().map(|dense| (dense.name.as_str(), dense.rows, dense.cols)).eq(tensors)
+        && params.statistics.iter().map(|one| (one.name.as_str(), one.values.len())).eq(statistics)
         && params.tables.iter().map(|table| (table.dim(), table.rows() as usize)).eq(tables)
 }

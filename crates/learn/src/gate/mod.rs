@@ -6,7 +6,8 @@
 //! its mean gain over the last periods is above a margin with some confidence, and no longer once that mean is below
 //! another margin with some confidence. So the incremental update is a floor, up to the periods that it takes to notice.
 //!
-//! Strategies that generate parameters train the base model anyway; beside any other one it is trained for the gate.
+//! Strategies that generate parameters train the base model anyway; beside any other one it is trained for the gate, with the
+//! loss of the method.
 //! Labels that come late are judged in the period in which they become observable, by the models of that time, which have
 //! not learned from them either.
 //!
@@ -19,10 +20,9 @@ mod state;
 pub use state::Gate;
 
 use crate::scoring::score;
-use crate::strategy::incremental;
 use crate::{Env, LearnError, Learned, Pieces, StrategyConfig, Trained, TrainingConfig};
-use perennial_core::Stream;
 use perennial_core::rng::hash_text;
+use perennial_core::{Examples, Stream};
 use perennial_eval::{Criterion, Duel};
 use perennial_model::Backbone;
 use perennial_stream::SeenPeriod;
@@ -68,8 +68,22 @@ pub enum Unit {
     /// one by one.
     #[default]
     User,
+    /// Requests with all their rows. Where the log knows of none, rows are drawn one by one.
+    Request,
     /// Rows, one by one.
     Event,
+}
+
+impl Unit {
+    /// The key of the unit of each row, 0 for a row that is a unit of its own.
+    fn keys(self, part: &Examples) -> Vec<u64> {
+        let keys = match self {
+            Unit::User => &part.user,
+            Unit::Request => &part.request,
+            Unit::Event => return vec![0; part.len()],
+        };
+        if keys.is_empty() { vec![0; part.len()] } else { keys.clone() }
+    }
 }
 
 impl Default for GateConfig {
@@ -147,7 +161,7 @@ impl GateConfig {
         let decision = gate.decide(self, trial);
         let mut beside = Trained::default();
         if let Some(base) = gate.beside.take() {
-            let (base, trained) = incremental::update(*base, seen, env)?;
+            let (base, trained) = StrategyConfig::Incremental.update(*base, seen, env)?;
             (gate.beside, beside) = (Some(Box::new(base)), trained);
         }
         let (mut learned, mut trained) = strategy.update(learned, seen, env)?;
@@ -167,9 +181,8 @@ impl GateConfig {
         let base = score(learned.base(), parts(), env.workers)?;
         let labels: Vec<f32> = parts().flat_map(|part| &part.label).copied().collect();
         let weights: Vec<f32> = parts().flat_map(|part| &part.weight).copied().collect();
-        let users: Vec<u64> = parts().flat_map(|part| &part.user).copied().collect();
-        let units = (self.unit == Unit::User).then_some(&users[..]);
-        let duel = Duel::new(self.criterion, [&candidate, &base], &labels, &weights, units)?;
+        let units: Vec<u64> = parts().flat_map(|part| self.unit.keys(part)).collect();
+        let duel = Duel::new(self.criterion, [&candidate, &base], &labels, &weights, &units)?;
         let period = seen.index() as u32;
         Ok(duel.map(|duel| Trial {
             period,

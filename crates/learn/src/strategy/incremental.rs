@@ -6,6 +6,6 @@ use crate::{Env, LearnError, Learned, Trained};
 use perennial_stream::SeenPeriod;
 
 /// Trains `learned` on `seen`.
-pub(crate) fn update(learned: Learned, seen: &SeenPeriod, env: &Env<'_>) -> Result<(Learned, Trained), LearnError> {
+pub(super) fn update(learned: Learned, seen: &SeenPeriod, env: &Env<'_>) -> Result<(Learned, Trained), LearnError> {
     fit(learned, &[seen], env.training.epochs, seen.index() as u32, env)
 }

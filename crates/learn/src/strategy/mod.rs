@@ -7,7 +7,8 @@ pub mod asmg_linear;
 mod batch;
 mod frozen;
 mod incctr;
-pub(crate) mod incremental;
+mod incremental;
+pub mod mixture;
 mod retrain;
 pub mod spmf;
 
@@ -15,12 +16,14 @@ pub use asmg_gru::AsmgGru;
 pub use asmg_linear::AsmgLinear;
 pub use batch::{Batch, BatchInit};
 pub use incctr::IncCtr;
+pub use mixture::Mixture;
 pub use retrain::Retrain;
 pub use spmf::{Sampling, Spmf};
 
 use crate::previous::rescored;
 use crate::{Env, LearnError, Learned, Memory, Pieces, PreviousScores, Trained};
-use perennial_model::ModelSpec;
+use perennial_core::Encoded;
+use perennial_model::{Generated, ModelSpec};
 use perennial_stream::SeenPeriod;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
@@ -49,6 +52,8 @@ pub enum StrategyConfig {
     IncCtr(IncCtr),
     /// Warm start, with replay from a reservoir (SPMF).
     Spmf(Spmf),
+    /// The incremental update and what ASMG makes of it, averaged under online weights.
+    Mixture(Mixture),
 }
 
 /// The strategies that have options.
@@ -62,6 +67,7 @@ enum WithOptions {
     #[serde(rename = "incctr")]
     IncCtr(IncCtr),
     Spmf(Spmf),
+    Mixture(Mixture),
 }
 
 impl<'de> Deserialize<'de> for StrategyConfig {
@@ -71,7 +77,8 @@ impl<'de> Deserialize<'de> for StrategyConfig {
 }
 
 /// All strategies, as they are written.
-const NAMES: [&str; 8] = ["frozen", "incremental", "batch", "retrain", "asmg_gru", "asmg_linear", "incctr", "spmf"];
+const NAMES: [&str; 9] =
+    ["frozen", "incremental", "batch", "retrain", "asmg_gru", "asmg_linear", "incctr", "spmf", "mixture"];
 
 struct NameOrTable;
 
@@ -91,6 +98,7 @@ impl<'de> Visitor<'de> for NameOrTable {
             "asmg_linear" => Ok(StrategyConfig::AsmgLinear(AsmgLinear::default())),
             "incctr" => Ok(StrategyConfig::IncCtr(IncCtr::default())),
             "spmf" => Ok(StrategyConfig::Spmf(Spmf::default())),
+            "mixture" => Ok(StrategyConfig::Mixture(Mixture::default())),
             "batch" => Err(E::custom("the strategy \"batch\" needs a window: { batch = { window = 3 } }")),
             _ => Err(E::unknown_variant(name, &NAMES)),
         }
@@ -104,6 +112,7 @@ impl<'de> Visitor<'de> for NameOrTable {
             WithOptions::AsmgLinear(asmg) => StrategyConfig::AsmgLinear(asmg),
             WithOptions::IncCtr(incctr) => StrategyConfig::IncCtr(incctr),
             WithOptions::Spmf(spmf) => StrategyConfig::Spmf(spmf),
+            WithOptions::Mixture(mixture) => StrategyConfig::Mixture(mixture),
         })
     }
 }
@@ -133,6 +142,7 @@ impl StrategyConfig {
             StrategyConfig::AsmgLinear(asmg) => asmg.update(learned, seen, env),
             StrategyConfig::IncCtr(incctr) => incctr.update(learned, seen, env),
             StrategyConfig::Spmf(spmf) => spmf.update(learned, seen, env),
+            StrategyConfig::Mixture(mixture) => mixture.update(learned, seen, env),
         }
     }
 
@@ -146,6 +156,7 @@ impl StrategyConfig {
             StrategyConfig::AsmgLinear(asmg) => asmg.check(),
             StrategyConfig::IncCtr(incctr) => incctr.check(),
             StrategyConfig::Spmf(spmf) => spmf.check(),
+            StrategyConfig::Mixture(mixture) => mixture.check(),
         }
     }
 
@@ -157,6 +168,7 @@ impl StrategyConfig {
             StrategyConfig::Batch(batch) => batch.window as usize - 1,
             StrategyConfig::Retrain(_) => usize::MAX,
             StrategyConfig::AsmgGru(asmg) => asmg.reach(),
+            StrategyConfig::Mixture(mixture) => mixture.reach(),
         }
     }
 
@@ -164,12 +176,38 @@ impl StrategyConfig {
     /// its place. A gate trains that model itself where it is not.
     pub fn carries_base(&self) -> bool {
         match self {
-            StrategyConfig::Incremental | StrategyConfig::AsmgGru(_) | StrategyConfig::AsmgLinear(_) => true,
+            StrategyConfig::Incremental
+            | StrategyConfig::AsmgGru(_)
+            | StrategyConfig::AsmgLinear(_)
+            | StrategyConfig::Mixture(_) => true,
             StrategyConfig::Frozen
             | StrategyConfig::Batch(_)
             | StrategyConfig::Retrain(_)
             | StrategyConfig::IncCtr(_)
             | StrategyConfig::Spmf(_) => false,
+        }
+    }
+
+    /// Whether [`follow`](StrategyConfig::follow) knows what to do.
+    fn can_follow(&self) -> bool {
+        matches!(self, StrategyConfig::Incremental | StrategyConfig::AsmgGru(_) | StrategyConfig::AsmgLinear(_))
+    }
+
+    /// What a strategy makes of a base model that was just trained on `newest`; `None` for the base model itself.
+    fn follow(
+        &self,
+        memory: Memory,
+        learned: &Learned,
+        newest: &Encoded,
+        period: u32,
+        env: &Env<'_>,
+        trained: &mut Trained,
+    ) -> Result<(Memory, Option<Generated>), LearnError> {
+        match self {
+            StrategyConfig::Incremental => Ok((memory, None)),
+            StrategyConfig::AsmgGru(asmg) => asmg.follow(memory, learned, newest, period, env, trained),
+            StrategyConfig::AsmgLinear(asmg) => asmg.follow(memory, learned, newest, period, env, trained),
+            _ => unreachable!("a checked mixture has experts that can follow"),
         }
     }
 
@@ -180,6 +218,7 @@ impl StrategyConfig {
             StrategyConfig::AsmgGru(asmg) => Ok(Memory::AsmgGru(Box::new(asmg.restore(pieces, spec)?))),
             StrategyConfig::AsmgLinear(asmg) => Ok(Memory::AsmgLinear(Box::new(asmg.restore(pieces, spec)?))),
             StrategyConfig::Spmf(spmf) => Ok(Memory::Spmf(Box::new(spmf.restore(pieces)?))),
+            StrategyConfig::Mixture(mixture) => Ok(Memory::Mixture(Box::new(mixture.restore(pieces, spec)?))),
             StrategyConfig::Frozen
             | StrategyConfig::Incremental
             | StrategyConfig::IncCtr(_)
@@ -199,6 +238,7 @@ impl StrategyConfig {
             StrategyConfig::AsmgLinear(asmg) => asmg.describe(),
             StrategyConfig::IncCtr(incctr) => incctr.describe(),
             StrategyConfig::Spmf(spmf) => spmf.describe(),
+            StrategyConfig::Mixture(mixture) => mixture.describe(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod asmg_linear;
 mod backbones;
 mod gate;
 mod incctr;
+mod mixture;
 mod spmf;
 mod strategies;
 mod world;

@@ -137,7 +137,8 @@ impl Plan<'_> {
             | StrategyConfig::IncCtr(_)
             | StrategyConfig::Spmf(_)
             | StrategyConfig::AsmgGru(_)
-            | StrategyConfig::AsmgLinear(_) => training.epochs,
+            | StrategyConfig::AsmgLinear(_)
+            | StrategyConfig::Mixture(_) => training.epochs,
         };
         let examples = |period| window(&self.examples, strategy, period) + self.replayed(strategy, period);
         let beside =

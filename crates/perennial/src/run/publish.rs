@@ -27,7 +27,7 @@ pub(super) fn publish(
 ) -> Result<()> {
     let seconds = clock.elapsed().as_secs_f64();
     let histories = shared.prepared.state(place.period as usize)?;
-    let lineage = lineage(shared, place, parent, &learned_from, trained)?;
+    let lineage = lineage(shared, place, parent, &learned_from, learned, trained)?;
     let bundle = version::bundle(learned, shared.experiment, shared.schema, &histories, lineage)?;
     {
         let _turn = shared.store_turns.read().expect("nobody panics while holding a turn");
@@ -64,6 +64,7 @@ fn lineage(
     place: Place<'_>,
     parent: Option<VersionId>,
     periods: &Range<u32>,
+    learned: &Learned,
     trained: &Trained,
 ) -> Result<Lineage> {
     let facts = |period: u32| shared.prepared.facts(period as usize);
@@ -76,6 +77,10 @@ fn lineage(
     let mut extra = BTreeMap::new();
     if let Some(gate) = &trained.gate {
         extra.insert("gate".to_owned(), serde_json::to_string(gate)?);
+    }
+    if let Some(mixed) = &learned.mixed {
+        let weights: Vec<f64> = mixed.members.iter().map(|member| member.weight).collect();
+        extra.insert("weights".to_owned(), serde_json::to_string(&weights)?);
     }
     Ok(Lineage {
         parent,

@@ -75,7 +75,10 @@ fn facts(shared: &Shared<'_>, period: u32) -> PeriodFacts {
 fn kind(contestant: Contestant<'_>) -> MethodKind {
     match contestant {
         Contestant::Constant | Contestant::Popularity => MethodKind::Reference,
-        Contestant::Learner(method) if method.strategy == StrategyConfig::Frozen => MethodKind::Frozen,
+        // Behind a gate there is a base model that is updated.
+        Contestant::Learner(method) if method.strategy == StrategyConfig::Frozen && method.gate.is_none() => {
+            MethodKind::Frozen
+        }
         Contestant::Learner(_) => MethodKind::Updated,
     }
 }

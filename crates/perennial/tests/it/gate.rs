@@ -8,7 +8,7 @@ use perennial::run::{load_learned, scorer_of};
 use perennial::store::{Store, VersionId};
 use std::path::Path;
 
-/// `batch-2` and a strategy that generates, each alone and behind gates that never open, that open at once and that may
+/// A batch update, a strategy that generates and one that mixes, each alone and behind gates that never open, that open at once and that may
 /// do either.
 fn gated(folder: &Path) -> Experiment {
     let never = "window = 2, min_periods = 1, promote = { margin = 9.0, confidence = 0.9 }";
@@ -16,9 +16,13 @@ fn gated(folder: &Path) -> Experiment {
                    demote = { margin = -9.0, confidence = 0.9 }";
     let either = "window = 1, min_periods = 1, promote = { margin = 0.0, confidence = 0.6 }";
     let linear = "{ asmg_linear = { sequence = 1, constraint = \"fixed\", weights = [1.5] } }";
+    let mixture = format!("{{ mixture = {{ experts = [\"incremental\", {linear}] }} }}");
     let mut text = experiment_text(folder);
-    text += &format!("[[method]]\nname = \"linear\"\nstrategy = {linear}\n");
-    for (name, strategy) in [("batch", "{ batch = { window = 2 } }"), ("linear", linear)] {
+    let batch = "{ batch = { window = 2 } }";
+    for (name, strategy) in [("batch", batch), ("linear", linear), ("mixture", &mixture)] {
+        text += &format!("[[method]]\nname = \"{name}\"\nstrategy = {strategy}\n");
+    }
+    for (name, strategy) in [("batch", batch), ("linear", linear), ("mixture", &mixture)] {
         for (kind, gate) in [("never", never), ("at-once", at_once), ("either", either)] {
             let criterion = if kind == "never" { "auc" } else { "log_loss" };
             text += &format!(
@@ -44,7 +48,7 @@ fn gates_serve_what_they_say_and_their_numbers_are_those_of_the_methods() {
     let out = tempfile::tempdir().unwrap();
     let results = run_on(&gated(log.path()), out.path(), 2, Disk::default()).unwrap().results;
     let names = |base: &str| ["never", "at-once", "either"].map(|kind| format!("{base}-{kind}"));
-    for (alone, gated) in [("batch-2", names("batch")), ("linear", names("linear"))] {
+    for (alone, gated) in ["batch", "linear", "mixture"].map(|name| (name, names(name))) {
         for name in gated {
             let gated = run(&results, &name);
             for (period, served) in gated.served() {
@@ -78,20 +82,23 @@ fn a_version_says_what_its_gate_decided_and_scores_as_it_served() {
     let id = |method: &str| -> VersionId { format!("{method}/1/0004").parse().unwrap() };
     for (gated, like) in [
         ("batch-never", "incremental"),
-        ("batch-at-once", "batch-2"),
+        ("batch-at-once", "batch"),
         ("linear-never", "incremental"),
         ("linear-at-once", "linear"),
+        ("mixture-never", "incremental"),
+        ("mixture-at-once", "mixture"),
     ] {
         let manifest = store.manifest(&id(gated)).unwrap();
         let decision: GateDecision = serde_json::from_str(&manifest.lineage.extra["gate"]).unwrap();
         assert_eq!(Some(decision), run(&results, gated).decision(4));
         let (scorer, expected) = (scorer_of(&store, &id(gated)).unwrap(), scorer_of(&store, &id(like)).unwrap());
-        assert_eq!(scorer.servable.digest(), expected.servable.digest(), "{gated}");
-        let generated = |scorer: &perennial::run::Scorer| scorer.generated.as_ref().map(|made| made.params.digest());
-        assert_eq!(generated(&scorer), generated(&expected), "{gated}");
+        assert_eq!(scorer.learned.digest(), expected.learned.digest(), "{gated}");
         assert!(load_learned(&store, &id(gated)).unwrap().gate.is_some());
         assert!(!store.manifest(&id(like)).unwrap().lineage.extra.contains_key("gate"));
     }
+    let weights = &store.manifest(&id("mixture")).unwrap().lineage.extra["weights"];
+    let weights: Vec<f64> = serde_json::from_str(weights).unwrap();
+    assert!(weights.len() == 2 && (weights.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{weights:?}");
 }
 
 #[test]
