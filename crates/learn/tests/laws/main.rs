@@ -8,5 +8,6 @@ mod backbones;
 mod gate;
 mod incctr;
 mod spmf;
+mod static_split;
 mod strategies;
 mod world;
