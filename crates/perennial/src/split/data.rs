@@ -85,7 +85,7 @@ fn refuse_overlap(parts: &[(&str, Loaded)]) -> Result<()> {
 }
 
 fn load(part: &SplitPart, schema: &Schema, experiment: &SplitExperiment, options: &SplitOptions<'_>) -> Result<Loaded> {
-    let folder = options.out.join("data").join(content(part, schema)?.short().to_string());
+    let folder = options.out.join("data").join(content(part, schema)?.to_string());
     let log = canonical(part, schema, &folder, options)?;
     let config = PrepareConfig { history: 0, label: experiment.label.clone(), ..PrepareConfig::new(Slicing::Count(1)) };
     let cache = Cache { folder: folder.join("prepared"), disk: options.disk.clone() };
