@@ -16,6 +16,8 @@ mod report;
 mod results;
 mod rows;
 mod show;
+mod split;
+mod split_table;
 mod student;
 mod summary;
 mod table;
@@ -34,6 +36,8 @@ pub use results::{
     MethodKind, MethodResults, PeriodFacts, PeriodRecord, PeriodScore, RESULTS_FORMAT, Results, SeedResults,
 };
 pub use rows::{Row, Rows};
+pub use split::{SPLIT_FORMAT, SplitEpoch, SplitMethodResults, SplitMoment, SplitResults, SplitRows, SplitRun};
+pub use split_table::{split_seeds_table, split_table};
 pub use summary::Summary;
 pub use table::{comparison_table, results_table, wants_color};
 

@@ -122,36 +122,33 @@ pub(crate) fn fit_encoded(
     period: u32,
     env: &Env<'_>,
 ) -> Result<(Learned, Trained), LearnError> {
-    let by_request = env.training.objective.needs_requests();
-    let mut order: Vec<u32> = (0..data.len() as u32).collect();
     let mut trainer = Trainer::new(env.training, env.seed);
     let mut trained = Trained::default();
-    for epoch in 0..epochs {
-        if ordered == Order::Shuffled {
-            let keys = [env.seed, hash_text("order"), u64::from(period), u64::from(epoch)];
-            order = shuffled(data, by_request, &mut Stream::new(&keys));
-        }
-        let batches = pieces(data, &order, env.training.batch_size, by_request);
-        let all_steps = u64::from(epochs) * batches.len() as u64;
-        let mut sum = WeightedMean::default();
-        for batch in batches {
-            let batch = &order[batch];
-            let (loss, weight) = trainer.step(&mut learned, data, batch, env.workers);
-            if !loss.is_finite() {
-                return Err(LearnError::NotFinite { period, epoch, step: learned.step, loss });
-            }
-            sum.add(loss, weight);
-            trained.rows += batch.len() as u64;
-            trained.steps += 1;
-            if !(env.progress)(trained.steps, all_steps) {
-                return Err(LearnError::Stopped);
-            }
-        }
-        trained.loss = sum.mean();
+    for number in 0..epochs {
+        let epoch = Epoch { period, number, of: epochs, ordered };
+        trainer.epoch(&mut learned, data, epoch, &mut trained, env.workers, env.progress)?;
     }
+    settle(&mut learned);
+    Ok((learned, trained))
+}
+
+/// One of the passes of an update over its data.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Epoch {
+    /// Period of the update, by which the order of examples is keyed.
+    pub(crate) period: u32,
+    /// Which pass, from 0.
+    pub(crate) number: u32,
+    /// Passes in all, for those who watch.
+    pub(crate) of: u32,
+    /// In which order examples are met.
+    pub(crate) ordered: Order,
+}
+
+/// Makes all rows see the steps that they missed, and clones cheap: what ends a stretch of training.
+pub(crate) fn settle(learned: &mut Learned) {
     learned.servable.params.tables.iter_mut().for_each(Table::settle);
     learned.servable.params.share();
-    Ok((learned, trained))
 }
 
 /// Lets the encoder learn the ids of the periods that it has not observed yet, and gives them rows.
@@ -216,6 +213,45 @@ impl<'a> Trainer<'a> {
     /// Empty buffers. Random choices within steps, such as dropout, are keyed by `seed` and the number of the step.
     pub fn new(config: &'a TrainingConfig, seed: u64) -> Trainer<'a> {
         Trainer { config, seed, pass: Pass::new(config.shards), dense: Vec::new() }
+    }
+
+    /// One pass over `data`. Adds to what was `trained` and makes `loss` there the mean over this pass. Rows may have
+    /// missed steps afterwards: [`settle`] before anything else looks at the tables.
+    pub(crate) fn epoch(
+        &mut self,
+        learned: &mut Learned,
+        data: &Encoded,
+        Epoch { period, number, of, ordered }: Epoch,
+        trained: &mut Trained,
+        workers: &Workers,
+        progress: &dyn Fn(u64, u64) -> bool,
+    ) -> Result<(), LearnError> {
+        let by_request = self.config.objective.needs_requests();
+        let order = match ordered {
+            Order::AsGiven => (0..data.len() as u32).collect(),
+            Order::Shuffled => {
+                let keys = [self.seed, hash_text("order"), u64::from(period), u64::from(number)];
+                shuffled(data, by_request, &mut Stream::new(&keys))
+            }
+        };
+        let batches = pieces(data, &order, self.config.batch_size, by_request);
+        let all_steps = u64::from(of) * batches.len() as u64;
+        let mut sum = WeightedMean::default();
+        for batch in batches {
+            let batch = &order[batch];
+            let (loss, weight) = self.step(learned, data, batch, workers);
+            if !loss.is_finite() {
+                return Err(LearnError::NotFinite { period, epoch: number, step: learned.step, loss });
+            }
+            sum.add(loss, weight);
+            trained.rows += batch.len() as u64;
+            trained.steps += 1;
+            if !progress(trained.steps, all_steps) {
+                return Err(LearnError::Stopped);
+            }
+        }
+        trained.loss = sum.mean();
+        Ok(())
     }
 
     /// One step on the examples `batch` of `data`. Returns the mean loss before the step and the batch's weight; a

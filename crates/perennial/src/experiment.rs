@@ -238,7 +238,7 @@ impl Experiment {
 /// Group of the versions that every method starts from.
 pub const PRETRAINED: &str = "pretrained";
 
-fn check_name(key: &str, name: &str) -> Result<()> {
+pub(crate) fn check_name(key: &str, name: &str) -> Result<()> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.starts_with('.') || !name.chars().all(fine) {
         bail!("{key}: \"{name}\" is not a name; use letters, digits, '-', '_' and '.'");

@@ -9,5 +9,6 @@ mod gate;
 mod incctr;
 mod mixture;
 mod spmf;
+mod static_split;
 mod strategies;
 mod world;

@@ -51,14 +51,14 @@ impl Shared<'_> {
         let features = FeatureSet::of(self.schema, data.history > 0);
         Learned::new(model, Encoder::new(features, encoder.clone()), training, seed)
     }
+}
 
-    /// Keys of users as metrics want them, where 0 is nobody: an id that happens to be 0 becomes another.
-    pub(super) fn users<'k>(&self, keys: &'k [u64]) -> Cow<'k, [u64]> {
-        let other = |&key: &u64| if key == 0 { hash_parts(&[0]) } else { key };
-        match self.schema.key_of(Role::User) {
-            Some(_) if keys.contains(&0) => keys.iter().map(other).collect(),
-            _ => Cow::Borrowed(keys),
-        }
+/// Keys of users as metrics want them, where 0 is nobody: an id that happens to be 0 becomes another.
+pub(crate) fn users_of<'k>(schema: &Schema, keys: &'k [u64]) -> Cow<'k, [u64]> {
+    let other = |&key: &u64| if key == 0 { hash_parts(&[0]) } else { key };
+    match schema.key_of(Role::User) {
+        Some(_) if keys.contains(&0) => keys.iter().map(other).collect(),
+        _ => Cow::Borrowed(keys),
     }
 }
 
@@ -157,7 +157,7 @@ fn score(shared: &Shared<'_>, place: Place<'_>, state: &State, workers: &Workers
     let seconds = clock.elapsed().as_secs_f64();
     let (awaiting, receipt) = scoring.finish()?;
     let outcome = awaiting.outcome();
-    let metrics = evaluate(&logits, &outcome.label, &outcome.weight, &shared.users(&outcome.user))?;
+    let metrics = evaluate(&logits, &outcome.label, &outcome.weight, &users_of(shared.schema, &outcome.user))?;
     let compares = state.compares_with_served;
     if shared.experiment.keep.scores || compares {
         served::keep(shared, place, &outcome.event, &logits)?;

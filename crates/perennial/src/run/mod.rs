@@ -22,6 +22,8 @@ pub use ledger::Ledger;
 pub use version::{Scorer, load_learned, scorer_of};
 pub use watch::{Event, Watch};
 
+pub(crate) use job::users_of;
+
 use crate::experiment::{Experiment, KeepVersions, Method};
 use anyhow::{Context, Result, bail};
 use contestant::Contestant;

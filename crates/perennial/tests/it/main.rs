@@ -10,5 +10,6 @@ mod kill;
 mod leak;
 mod real_data;
 mod resume;
+mod train;
 mod world;
 mod write_point;
