@@ -2,7 +2,7 @@
 
 Writes worlds of several seeds for every rate, runs one experiment on each (the model's seed is the world's) and prints
 JSON: mean AUC of each method over the last 7 of 31 periods, and the paired difference to `incremental` with its standard
-error and p-value (t-test over worlds). The worlds are the demo's, longer, with fewer rows; a rate multiplies their
+error and p-value (t-test over worlds). The worlds are the demo's, longer, with fewer rows unless `--rows` says otherwise; a rate multiplies their
 drift. Nothing here was chosen by looking at a method.
 
     python bench/drift.py --perennial target/release/perennial --rates 0 1 4 --seeds 10
@@ -19,7 +19,7 @@ from pathlib import Path
 
 WORLD = """
 periods = 31
-rows = 8000
+rows = {rows}
 drift = {{ items = {items}, users = {users} }}
 """
 
@@ -57,7 +57,7 @@ def main():
     report = []
     for rate in args.rates:
         runs = [run(args, rate, seed) for seed in range(1, args.seeds + 1)]
-        report.append({"rate": rate, "learning_rate": args.lr, "methods": {m: summary(runs, m) for m in runs[0]}})
+        report.append({"rate": rate, "rows": args.rows, "learning_rate": args.lr, "methods": {m: summary(runs, m) for m in runs[0]}})
         print(json.dumps(report[-1]), file=sys.stderr, flush=True)
     print(json.dumps(report, indent=1))
 
@@ -67,6 +67,7 @@ def arguments():
     parser.add_argument("--perennial", type=Path, required=True)
     parser.add_argument("--rates", type=float, nargs="+", default=[0, 0.5, 1, 2, 4], help="factors of the demo's drift")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--rows", type=int, default=8000, help="of a period")
     parser.add_argument("--lr", type=float, default=0.01, help="of the base model")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--span", choices=["last", "selection"], default="last", help="selection: periods 21 to 23")
@@ -78,7 +79,7 @@ def run(args, rate: float, seed: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         drift = {"items": min(1.0, 0.1 * rate), "users": min(1.0, 0.05 * rate)}
-        (folder / "world.toml").write_text(WORLD.format(**drift))
+        (folder / "world.toml").write_text(WORLD.format(rows=args.rows, **drift))
         methods = "".join(f'\n[[method]]\nname = "{name}"\nstrategy = {METHODS[name]}\n' for name in args.methods)
         (folder / "drift.toml").write_text(EXPERIMENT.format(seed=seed, lr=args.lr) + methods)
         call(args, ["world", folder / "world.toml", "--out", folder / "world", "--seed", seed])

@@ -42,12 +42,16 @@ pub fn schema() -> Schema {
     Schema::parse(text).expect("the schema is fixed")
 }
 
-/// A model with a row for every id.
+/// An Embedding&MLP with a row for every id.
 pub fn model(shape: &Shape, training: &TrainingConfig) -> anyhow::Result<Learned> {
     let config = serde_json::json!({ "kind": "embedding_mlp", "dim": shape.dim, "hidden": shape.hidden });
-    let config: BackboneConfig = serde_json::from_value(config)?;
+    model_of(&serde_json::from_value(config)?, shape, training)
+}
+
+/// Any model with a row for every id; its own widths count, not those of the shape.
+pub fn model_of(config: &BackboneConfig, shape: &Shape, training: &TrainingConfig) -> anyhow::Result<Learned> {
     let features = FeatureSet::of(&schema(), shape.history > 0);
-    let mut learned = Learned::new(&config, Encoder::new(features, EncoderConfig::default()), training, 1)?;
+    let mut learned = Learned::new(config, Encoder::new(features, EncoderConfig::default()), training, 1)?;
     let keys: Vec<u64> = (0..shape.ids as u64).collect();
     let servable = &mut learned.servable;
     servable.params.grow(servable.backbone.spec(), &[keys.clone(), keys]);

@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 use clap::Parser;
-use perennial_bench::fixture::{Ids, Shape, examples, model};
+use perennial_bench::fixture::{Ids, Shape, examples, model, model_of};
 use perennial_bench::timing::Timing;
 use perennial_learn::{Trainer, TrainingConfig};
 use perennial_nn::Workers;
 
-/// Times training steps of Embedding&MLP.
+/// Times training steps of Embedding&MLP, or of another model.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Users, and items
@@ -25,6 +25,9 @@ struct Arguments {
     /// Widths of hidden layers
     #[arg(long, value_delimiter = ',', default_value = "200,80")]
     hidden: Vec<usize>,
+    /// Another model, as its configuration in JSON; `dim` and `hidden` are then its own
+    #[arg(long)]
+    model: Option<String>,
     /// How ids are drawn
     #[arg(long, value_enum, default_value = "uniform")]
     distribution: Ids,
@@ -45,10 +48,14 @@ struct Arguments {
 #[allow(clippy::print_stdout, reason = "a benchmark prints its result")]
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let Arguments { ids, batch, history, dim, ref hidden, distribution, workers, shards, repeats, steps } = arguments;
+    let Arguments { ids, batch, history, dim, ref hidden, distribution, workers, shards, repeats, steps, .. } =
+        arguments;
     let shape = Shape { ids, drawn: ids, history, dim, hidden: hidden.clone() };
     let training = TrainingConfig { batch_size: batch, shards, ..TrainingConfig::default() };
-    let mut learned = model(&shape, &training)?;
+    let mut learned = match &arguments.model {
+        None => model(&shape, &training)?,
+        Some(config) => model_of(&serde_json::from_str(config)?, &shape, &training)?,
+    };
     let data = examples(&shape, distribution, batch * steps);
     // In order, as the peer reads its batches: the ids are random already, and loading data is not what is timed.
     let order: Vec<u32> = (0..data.len() as u32).collect();

@@ -1,7 +1,7 @@
 //! What to read from results, in sentences made from the numbers.
 
 use crate::paired::mean;
-use crate::{MethodKind, MethodResults, Metric, Results, Summary, show};
+use crate::{MethodKind, MethodResults, Metric, Results, Served, Summary, show};
 use std::ops::Range;
 
 /// Below this p-value a difference is called one.
@@ -11,10 +11,9 @@ const SIGNIFICANT: f64 = 0.05;
 pub fn findings(results: &Results, metric: &Metric) -> Vec<String> {
     let ranked = results.ranked(metric);
     let reader = Reader { results, metric, ranked };
-    [reader.winner(), reader.references(), reader.ceiling(), reader.frozen(), reader.cost(), reader.calibration()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let sentences =
+        [reader.winner(), reader.references(), reader.ceiling(), reader.frozen(), reader.cost(), reader.calibration()];
+    sentences.into_iter().flatten().chain(reader.gates()).collect()
 }
 
 /// What the sentences are made from.
@@ -173,6 +172,25 @@ impl<'a> Reader<'a> {
             self.metric.show(self.gain(value.mean, cheap_value.mean)),
             self.metric.title,
         ))
+    }
+
+    /// How often each gate let its candidate through.
+    fn gates(&self) -> Vec<String> {
+        let sentence = |method: &MethodResults| {
+            let gated: Vec<_> = method.seeds.iter().filter(|run| run.is_gated()).collect();
+            let served: Vec<Served> = gated.iter().flat_map(|run| run.served().map(|(_, served)| served)).collect();
+            let through = served.iter().filter(|served| **served == Served::Candidate).count();
+            (!gated.is_empty()).then(|| {
+                format!(
+                    "The gate of {} let its candidate through in {through} of {} over {}; the base model was served in the \
+                     others.",
+                    method.name,
+                    show::plural(served.len(), "period"),
+                    show::plural(gated.len(), "seed"),
+                )
+            })
+        };
+        self.results.methods.iter().filter_map(sentence).collect()
     }
 
     fn calibration(&self) -> Option<String> {

@@ -5,24 +5,30 @@
 
 mod columns;
 mod compare;
+mod duel;
 mod error;
 mod evaluate;
 mod findings;
+mod gate;
 mod metric;
 mod paired;
 mod report;
 mod results;
 mod rows;
 mod show;
+mod split;
+mod split_table;
 mod student;
 mod summary;
 mod table;
 
 pub use columns::to_parquet;
 pub use compare::{ComparedMetric, Comparison, compare};
+pub use duel::{Criterion, Duel};
 pub use error::Error;
 pub use evaluate::{Accumulator, PeriodMetrics, evaluate};
 pub use findings::findings;
+pub use gate::{GateDecision, Served};
 pub use metric::{Better, METRICS, Metric};
 pub use paired::{Paired, Test};
 pub use report::to_html;
@@ -30,6 +36,8 @@ pub use results::{
     MethodKind, MethodResults, PeriodFacts, PeriodRecord, PeriodScore, RESULTS_FORMAT, Results, SeedResults,
 };
 pub use rows::{Row, Rows};
+pub use split::{SPLIT_FORMAT, SplitEpoch, SplitMethodResults, SplitMoment, SplitResults, SplitRows, SplitRun};
+pub use split_table::{split_seeds_table, split_table};
 pub use summary::Summary;
 pub use table::{comparison_table, results_table, wants_color};
 

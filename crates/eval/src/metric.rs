@@ -1,10 +1,10 @@
 //! The catalogue of metrics. A metric is one file in `metric/` and one line in [`METRICS`].
 
-mod auc;
+pub(crate) mod auc;
 mod calibration;
 mod expected_calibration_error;
 mod gauc;
-mod log_loss;
+pub(crate) mod log_loss;
 mod normalised_entropy;
 
 use crate::{Error, Rows};

@@ -4,6 +4,7 @@
 //! variables (light and dark), every line carries its method so that the legend can hide it, and every period carries
 //! its values for the tooltip. A drawing backend that emits finished shapes offers none of that.
 
+mod gate;
 mod plot;
 mod table;
 
@@ -56,11 +57,12 @@ impl Page<'_> {
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-             <style>\n{style}</style>\n</head>\n<body>\n<main>\n{}{}{}{}{}{}</main>\n\
+             <style>\n{style}</style>\n</head>\n<body>\n<main>\n{}{}{}{}{}{}{}</main>\n\
              <div id=\"tip\" hidden></div>\n<script>\n{script}</script>\n</body>\n</html>\n",
             self.header(),
             self.reading(),
             table::methods(self.results, self.metric, self.baseline, &|method| self.swatch(method)),
+            self.gate_table(),
             self.legend(),
             self.plots(),
             glossary(),
@@ -133,6 +135,7 @@ impl Page<'_> {
     fn plots(&self) -> String {
         let mut figures = self.metric_figure(self.metric, true);
         figures += &self.advantage_figure().unwrap_or_default();
+        figures += &self.gate_figures();
         for metric in METRICS.into_iter().filter(|metric| metric.name != self.metric.name) {
             figures += &self.metric_figure(metric, false);
         }

@@ -7,7 +7,7 @@
 //! they read back bit for bit. An undefined metric is absent from its map; other absent values are `null`. Times are
 //! microseconds since 1970-01-01T00:00:00Z, durations seconds.
 
-use crate::{Error, PeriodMetrics};
+use crate::{Error, GateDecision, PeriodMetrics};
 use perennial_core::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -109,6 +109,9 @@ pub struct PeriodRecord {
     pub trained_rows: u64,
     /// Digest of the version that scored; `None` where none is kept.
     pub version: Option<Digest>,
+    /// What the gate decided after that update, for the next period; absent where the method has no gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateDecision>,
 }
 
 /// Metrics of one period without a run behind them.

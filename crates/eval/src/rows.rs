@@ -103,7 +103,7 @@ impl Packed {
 }
 
 /// Maps floats to integers of the same order: negative ones have all bits flipped, others the sign only.
-fn ordered(value: f32) -> u32 {
+pub(crate) fn ordered(value: f32) -> u32 {
     let bits = value.to_bits();
     if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
 }

@@ -63,6 +63,7 @@ fn run(name: &str, kind: MethodKind, seed: u64) -> SeedResults {
             score_seconds: 0.05,
             trained_rows: rows,
             version: (kind != MethodKind::Reference).then(|| Digest::of_bytes(name.as_bytes())),
+            gate: None,
         }
     };
     SeedResults { seed, periods: PERIODS.map(record).collect() }

@@ -76,7 +76,7 @@ pub fn comparison_table(comparison: &Comparison, color: bool) -> String {
     format!("{table}\nmeans over {}{a}{b}", show::periods(&comparison.span))
 }
 
-fn new_table(color: bool) -> Table {
+pub(crate) fn new_table(color: bool) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     if color {
@@ -88,7 +88,7 @@ fn new_table(color: bool) -> Table {
 }
 
 /// The first column and those from `numbers` on are texts, what lies between are numbers.
-fn align(table: &mut Table, numbers: usize) {
+pub(crate) fn align(table: &mut Table, numbers: usize) {
     for (i, column) in table.column_iter_mut().enumerate() {
         let number = (1..=numbers).contains(&i);
         column.set_cell_alignment(if number { CellAlignment::Right } else { CellAlignment::Left });

@@ -32,6 +32,9 @@ pub enum LearnError {
     /// The model refused.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Scores that cannot be judged.
+    #[error(transparent)]
+    Eval(#[from] perennial_eval::Error),
     /// An earlier period could not be read again.
     #[error("period {period} is needed again and cannot be read: {problem}")]
     Archive {

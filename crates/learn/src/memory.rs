@@ -1,7 +1,7 @@
 //! What a strategy remembers from one update to the next, and the pieces in which a version stores it.
 
 use crate::LearnError;
-use crate::strategy::{asmg_gru, asmg_linear, sml, spmf};
+use crate::strategy::{asmg_gru, asmg_linear, mixture, sml, spmf};
 use perennial_core::{Digest, DigestBuilder};
 use perennial_model::Params;
 use serde::Serialize;
@@ -18,6 +18,8 @@ pub enum Memory {
     AsmgGru(Box<asmg_gru::Memory>),
     /// Past models and weights of an ASMG-Linear.
     AsmgLinear(Box<asmg_linear::Memory>),
+    /// Weights of a mixture, and what its experts remember.
+    Mixture(Box<mixture::Memory>),
     /// Reservoirs of an SPMF.
     Spmf(Box<spmf::Memory>),
     /// The previous version and the networks of an SML.
@@ -31,6 +33,7 @@ impl Memory {
             Memory::Nothing => Pieces::default(),
             Memory::AsmgGru(memory) => memory.pieces(),
             Memory::AsmgLinear(memory) => memory.pieces(),
+            Memory::Mixture(memory) => memory.pieces(),
             Memory::Spmf(memory) => memory.pieces(),
             Memory::Sml(memory) => memory.pieces(),
         }

@@ -3,9 +3,11 @@
 use crate::descent::Descent;
 use crate::order::{Order, pieces, shuffled};
 use crate::pass::Pass;
+use crate::previous::PreviousScores;
 use crate::{Env, LearnError, Learned};
 use perennial_core::rng::{hash_parts, hash_text};
 use perennial_core::{Encoded, Examples, Stream};
+use perennial_eval::GateDecision;
 use perennial_model::{Objective, Servable};
 use perennial_nn::Workers;
 use perennial_nn::optim::{Optimiser, Rule};
@@ -27,6 +29,8 @@ pub struct TrainingConfig {
     pub pretrain_epochs: u32,
     /// The loss.
     pub objective: Objective,
+    /// Where the earlier scores come from that some terms of the loss compare with.
+    pub previous: PreviousScores,
     /// The optimiser of dense tensors and rows.
     pub optimiser: Optimiser,
     /// Which rows a step moves.
@@ -44,6 +48,7 @@ impl Default for TrainingConfig {
             epochs: 1,
             pretrain_epochs: 1,
             objective: Objective::BCE,
+            previous: PreviousScores::Logged,
             // Adam with the rate of its paper: rarely the best, never far off.
             optimiser: Optimiser::new(Rule::ADAM, 1e-3),
             rows: RowMode::Lazy,
@@ -85,6 +90,9 @@ pub struct Trained {
     /// Mean loss of what a generator made, over its last pass; `None` where none was trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator_loss: Option<f64>,
+    /// What the gate decided for the next period; `None` where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateDecision>,
 }
 
 /// Pre-training: `blank` is trained on everything before the loop begins.
@@ -116,13 +124,32 @@ pub(crate) fn fit_encoded(
     env: &Env<'_>,
 ) -> Result<(Learned, Trained), LearnError> {
     let mut trainer = Trainer::new(env.training, env.seed);
-    let trained = each_batch(data, ordered, 0..epochs, period, env, |batch| {
-        let (loss, weight) = trainer.step(&mut learned, data, batch, env.workers);
-        Stepped { loss, weight, number: learned.step }
-    })?;
+    let mut trained = Trained::default();
+    for number in 0..epochs {
+        let epoch = Epoch { period, number, of: epochs, ordered };
+        trainer.epoch(&mut learned, data, epoch, &mut trained, env.workers, env.progress)?;
+    }
+    settle(&mut learned);
+    Ok((learned, trained))
+}
+
+/// One of the passes of an update over its data.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Epoch {
+    /// Period of the update, by which the order of examples is keyed.
+    pub(crate) period: u32,
+    /// Which pass, from 0.
+    pub(crate) number: u32,
+    /// Passes in all, for those who watch.
+    pub(crate) of: u32,
+    /// In which order examples are met.
+    pub(crate) ordered: Order,
+}
+
+/// Makes all rows see the steps that they missed, and clones cheap: what ends a stretch of training.
+pub(crate) fn settle(learned: &mut Learned) {
     learned.servable.params.tables.iter_mut().for_each(Table::settle);
     learned.servable.params.share();
-    Ok((learned, trained))
 }
 
 /// What a step on a batch gave.
@@ -145,34 +172,51 @@ pub(crate) fn each_batch(
     env: &Env<'_>,
     mut step: impl FnMut(&[u32]) -> Stepped,
 ) -> Result<Trained, LearnError> {
-    let by_request = env.training.objective.needs_requests();
-    let mut order: Vec<u32> = (0..data.len() as u32).collect();
     let mut trained = Trained::default();
-    let passes = u64::from(epochs.end - epochs.start);
-    for epoch in epochs {
-        if let Some(name) = ordered.name() {
-            let keys = [env.seed, hash_text(name), u64::from(period), u64::from(epoch)];
-            order = shuffled(data, by_request, &mut Stream::new(&keys));
-        }
-        let batches = pieces(data, &order, env.training.batch_size, by_request);
-        let all_steps = passes * batches.len() as u64;
-        let mut sum = WeightedMean::default();
-        for batch in batches {
-            let batch = &order[batch];
-            let Stepped { loss, weight, number } = step(batch);
-            if !loss.is_finite() {
-                return Err(LearnError::NotFinite { period, epoch, step: number, loss });
-            }
-            sum.add(loss, weight);
-            trained.rows += batch.len() as u64;
-            trained.steps += 1;
-            if !(env.progress)(trained.steps, all_steps) {
-                return Err(LearnError::Stopped);
-            }
-        }
-        trained.loss = sum.mean();
+    let of = epochs.end - epochs.start;
+    for number in epochs {
+        let epoch = Epoch { period, number, of, ordered };
+        one_pass(env.training, env.seed, data, epoch, &mut trained, env.progress, &mut step)?;
     }
     Ok(trained)
+}
+
+/// One pass of [`each_batch`]. Adds to what was `trained` and makes `loss` there the mean over this pass.
+fn one_pass(
+    config: &TrainingConfig,
+    seed: u64,
+    data: &Encoded,
+    Epoch { period, number, of, ordered }: Epoch,
+    trained: &mut Trained,
+    progress: &dyn Fn(u64, u64) -> bool,
+    mut step: impl FnMut(&[u32]) -> Stepped,
+) -> Result<(), LearnError> {
+    let by_request = config.objective.needs_requests();
+    let order = match ordered.name() {
+        None => (0..data.len() as u32).collect(),
+        Some(name) => {
+            let keys = [seed, hash_text(name), u64::from(period), u64::from(number)];
+            shuffled(data, by_request, &mut Stream::new(&keys))
+        }
+    };
+    let batches = pieces(data, &order, config.batch_size, by_request);
+    let all_steps = u64::from(of) * batches.len() as u64;
+    let mut sum = WeightedMean::default();
+    for batch in batches {
+        let batch = &order[batch];
+        let Stepped { loss, weight, number: at } = step(batch);
+        if !loss.is_finite() {
+            return Err(LearnError::NotFinite { period, epoch: number, step: at, loss });
+        }
+        sum.add(loss, weight);
+        trained.rows += batch.len() as u64;
+        trained.steps += 1;
+        if !progress(trained.steps, all_steps) {
+            return Err(LearnError::Stopped);
+        }
+    }
+    trained.loss = sum.mean();
+    Ok(())
 }
 
 /// Lets the encoder learn the ids of the periods that it has not observed yet, and gives them rows.
@@ -236,6 +280,23 @@ impl<'a> Trainer<'a> {
     /// Empty buffers. Random choices within steps, such as dropout, are keyed by `seed` and the number of the step.
     pub fn new(config: &'a TrainingConfig, seed: u64) -> Trainer<'a> {
         Trainer { config, seed, pass: Pass::new(config.shards), descent: Descent::default() }
+    }
+
+    /// One pass over `data`. Adds to what was `trained` and makes `loss` there the mean over this pass. Rows may have
+    /// missed steps afterwards: [`settle`] before anything else looks at the tables.
+    pub(crate) fn epoch(
+        &mut self,
+        learned: &mut Learned,
+        data: &Encoded,
+        epoch: Epoch,
+        trained: &mut Trained,
+        workers: &Workers,
+        progress: &dyn Fn(u64, u64) -> bool,
+    ) -> Result<(), LearnError> {
+        one_pass(self.config, self.seed, data, epoch, trained, progress, |batch| {
+            let (loss, weight) = self.step(learned, data, batch, workers);
+            Stepped { loss, weight, number: learned.step }
+        })
     }
 
     /// One step on the examples `batch` of `data`. Returns the mean loss before the step and the batch's weight; a

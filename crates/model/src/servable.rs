@@ -2,7 +2,8 @@
 
 use crate::encoder::Encoder;
 use crate::generator::Newborn;
-use crate::{Backbone, BackboneConfig, ModelError, Params, Serving};
+use crate::serving::Made;
+use crate::{Backbone, BackboneConfig, Member, Mixed, ModelError, Params, Serving};
 use perennial_core::{Column, Digest, DigestBuilder};
 use perennial_nn::Workers;
 use perennial_nn::optim::Optimiser;
@@ -35,12 +36,25 @@ impl Servable {
 
     /// The base model, ready to score.
     pub fn serving(&self) -> Serving<'_> {
-        Serving::new(&self.encoder, &self.backbone, &self.params, None)
+        Serving::new(self, Made::Base)
     }
 
     /// Generated parameters in place of the base model's own, ready to score.
     pub fn serving_generated<'a>(&'a self, generated: &'a Generated) -> Serving<'a> {
-        Serving::new(&self.encoder, &self.backbone, &generated.params, Some(&generated.newborn))
+        Serving::new(self, Made::Generated(generated))
+    }
+
+    /// Several models that answer together, ready to score.
+    pub fn serving_mixed<'a>(&'a self, mixed: &'a Mixed) -> Serving<'a> {
+        Serving::new(self, Made::Mixed(mixed))
+    }
+
+    /// One of them alone.
+    pub fn serving_member<'a>(&'a self, member: &'a Member) -> Serving<'a> {
+        match &member.generated {
+            None => self.serving(),
+            Some(generated) => self.serving_generated(generated),
+        }
     }
 
     /// See [`Serving::score`].

@@ -40,6 +40,8 @@ enum Command {
     Schema(command::schema::Arguments),
     /// Run an experiment file: pre-train, then score and update period by period; resumes by itself
     Run(command::run::Arguments),
+    /// Train models on one static split (train, valid and test files) and compare them
+    Train(command::train::Arguments),
     /// Print a finished run's table and write its report again
     Report(command::report::Arguments),
     /// Test two runs, or two methods of one, against each other
@@ -81,6 +83,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Import(arguments) => command::import::run(arguments, &terminal),
         Command::Schema(arguments) => command::schema::run(arguments, &terminal),
         Command::Run(arguments) => command::run::run(arguments, &terminal),
+        Command::Train(arguments) => command::train::run(arguments, &terminal),
         Command::Report(arguments) => command::report::run(arguments, &terminal),
         Command::Compare(arguments) => command::compare::run(arguments, &terminal),
         Command::Score(arguments) => command::score::run(arguments, &terminal),

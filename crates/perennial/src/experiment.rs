@@ -1,9 +1,9 @@
 //! The experiment file: what is run on which log, typed and checked before anything starts.
 
 use anyhow::{Context, Result, bail};
-use perennial_learn::{StrategyConfig, TrainingConfig};
-use perennial_model::{BackboneConfig, EncoderConfig};
-use perennial_stream::PrepareConfig;
+use perennial_learn::{Env, GateConfig, LearnError, Learned, PreviousScores, StrategyConfig, Trained, TrainingConfig};
+use perennial_model::{BackboneConfig, EncoderConfig, Objective};
+use perennial_stream::{PrepareConfig, SeenPeriod};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,53 @@ pub struct Method {
     pub name: String,
     /// How it makes a version from the one before.
     pub strategy: StrategyConfig,
+    /// Its own loss in updates; that of `training` if absent. Pre-training, which all methods share, has the latter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
+    /// Where the earlier scores come from that its loss compares with; as `training` says if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousScores>,
+    /// Serve what it makes only while that beats the plain incremental update; always if absent.
+    #[serde(default)]
+    pub gate: Option<GateConfig>,
+}
+
+impl Method {
+    /// The settings of its updates.
+    pub fn training(&self, shared: &TrainingConfig) -> TrainingConfig {
+        TrainingConfig {
+            objective: self.objective.unwrap_or(shared.objective),
+            previous: self.previous.unwrap_or(shared.previous),
+            ..shared.clone()
+        }
+    }
+
+    /// Whether its updates compare with what its versions served.
+    pub fn compares_with_served(&self, shared: &TrainingConfig) -> bool {
+        let TrainingConfig { objective, previous, .. } = self.training(shared);
+        objective.needs_previous() && previous == PreviousScores::Logged
+    }
+
+    /// The next version, made of the previous one and a period whose labels are known.
+    pub(crate) fn update(
+        &self,
+        learned: Learned,
+        seen: &SeenPeriod,
+        env: &Env<'_>,
+    ) -> Result<(Learned, Trained), LearnError> {
+        match &self.gate {
+            None => self.strategy.update(learned, seen, env),
+            Some(gate) => gate.update(&self.strategy, learned, seen, env),
+        }
+    }
+
+    /// One line for reports.
+    pub(crate) fn describe(&self) -> String {
+        match &self.gate {
+            None => self.strategy.describe(),
+            Some(gate) => format!("{}; {}", self.strategy.describe(), gate.describe()),
+        }
+    }
 }
 
 /// What is trained when.
@@ -137,9 +184,8 @@ impl Experiment {
             ("model", self.model == other.model),
             ("training", self.training == other.training),
         ];
-        let changed = |method: &&Method| {
-            other.method.iter().any(|theirs| theirs.name == method.name && theirs.strategy != method.strategy)
-        };
+        let changed =
+            |method: &&Method| other.method.iter().any(|theirs| theirs.name == method.name && theirs != *method);
         match same.iter().find(|(_, same)| !same) {
             Some((key, _)) => Some((*key).to_owned()),
             None => self.method.iter().find(changed).map(|method| format!("method {}", method.name)),
@@ -178,7 +224,8 @@ impl Experiment {
             if !names.insert(method.name.as_str()) {
                 bail!("method \"{}\" is there twice", method.name);
             }
-            method.strategy.check().with_context(|| format!("method \"{}\"", method.name))?;
+            let gate = || method.gate.as_ref().map_or(Ok(()), GateConfig::check);
+            method.strategy.check().and_then(|()| gate()).with_context(|| format!("method \"{}\"", method.name))?;
         }
         let baseline = self.baseline();
         if !names.contains(baseline) && !REFERENCES.contains(&baseline) {
@@ -191,7 +238,7 @@ impl Experiment {
 /// Group of the versions that every method starts from.
 pub const PRETRAINED: &str = "pretrained";
 
-fn check_name(key: &str, name: &str) -> Result<()> {
+pub(crate) fn check_name(key: &str, name: &str) -> Result<()> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.starts_with('.') || !name.chars().all(fine) {
         bail!("{key}: \"{name}\" is not a name; use letters, digits, '-', '_' and '.'");
@@ -225,12 +272,63 @@ mod tests {
         assert_eq!(experiment.baseline(), "incremental");
     }
 
+    /// Every kind of model with its defaults, and one with all of its parts.
+    #[test]
+    fn every_model_is_read_and_written_back_the_same() {
+        let kinds = [
+            "embedding_mlp",
+            "lr",
+            "fm",
+            "fmfm",
+            "nfm",
+            "ipnn",
+            "dnn",
+            "wide_deep",
+            "deepfm",
+            "xdeepfm",
+            "afn",
+            "dcn",
+            "din",
+            "can",
+        ];
+        let all = r#"kind = "can"
+            fields = { dim = 4, inputs = ["item", "history.item"], init_of = { item = { glorot_normal = { rows = 9 } } } }
+            attention = { hidden = [8], activation = "sigmoid", norm = "softmax_scaled", most_recent = 20 }
+            search = { by = "category", most_recent = 50, attention = { hidden = [4] } }
+            co_action = { of = ["item"], layers = [4], orders = 2, independent = true }
+            mlp = { hidden = [20], activation = "dice", batch_norm = true, dropout = 0.1 }"#;
+        for model in kinds.map(|kind| format!("kind = \"{kind}\"")).into_iter().chain([all.to_owned()]) {
+            let text = EXAMPLE.replace(
+                "[[method]]\n        name = \"incremental\"",
+                &format!("[model]\n{model}\n[[method]]\nname = \"incremental\""),
+            );
+            let experiment = Experiment::parse(&text).unwrap();
+            assert_ne!(text, EXAMPLE);
+            assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment, "{model}");
+            let unknown = text.replace(&model, &format!("{model}\ndimm = 3"));
+            assert!(Experiment::parse(&unknown).is_err(), "{model}");
+        }
+    }
+
     #[test]
     fn a_strategy_without_options_is_a_name() {
         let text = EXAMPLE.replace("strategy = \"incremental\"", "strategy = \"retrain\"");
         let experiment = Experiment::parse(&text).unwrap();
         assert_eq!(experiment.method[0].strategy, StrategyConfig::Retrain(Default::default()));
         assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
+    }
+
+    #[test]
+    fn a_method_may_have_a_gate() {
+        let plain = Experiment::parse(EXAMPLE).unwrap();
+        assert!(!plain.to_toml().contains("gate"), "what is off is not written");
+        let gate =
+            "window = 3 } }\n[method.gate]\ncriterion = \"log_loss\"\npromote = { margin = 0.001, confidence = 0.9 }";
+        let experiment = Experiment::parse(&EXAMPLE.replace("window = 3 } }", gate)).unwrap();
+        let found = experiment.method[1].gate.as_ref().unwrap();
+        assert_eq!((found.promote.margin, found.window), (0.001, GateConfig::default().window));
+        assert_eq!(Experiment::parse(&experiment.to_toml()).unwrap(), experiment);
+        assert_eq!(experiment.conflict(&plain), Some("method batch-3".into()));
     }
 
     #[test]
@@ -257,6 +355,11 @@ mod tests {
         refused("pretrain = 10", "pretrian = 10", "did you mean \"pretrain\"");
         refused("pretrain = 10", "pretrain = 0", "at least one period");
         refused("window = 3", "window = 0", "at least one period");
+        refused(
+            "window = 3 } }",
+            "window = 3 } }\nobjective = { self_corection = 0.2 }",
+            "did you mean \"self_correction\"",
+        );
         refused("window = 3", "windw = 3", "did you mean \"window\"");
         refused("strategy = \"incremental\"", "strategy = \"batch\"", "{ batch = { window = 3 } }");
         refused("strategy = \"incremental\"", "strategy = \"incrementl\"", "did you mean \"incremental\"");
@@ -264,6 +367,8 @@ mod tests {
         refused("name = \"batch-3\"", "name = \"popularity\"", "taken");
         refused("name = \"batch-3\"", "name = \"../x\"", "is not a name");
         refused("pretrain = 10", "pretrain = 10\nbaseline = \"none\"", "no method \"none\"");
+        refused("window = 3 } }", "window = 3 } }\n[method.gate]\nwindw = 3", "did you mean \"window\"");
+        refused("window = 3 } }", "window = 3 } }\n[method.gate]\nmin_periods = 9", "method \"batch-3\"");
         refused("log = \"logs/x\"", "log = \"logs/x\"\nseeds = [1, 1]", "named once");
         refused("log = \"logs/x\"", "log = \"logs/x\"\ntraining = { batch_size = 0 }", "at least one example");
     }

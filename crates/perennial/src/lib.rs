@@ -1,13 +1,14 @@
 //! Perennial: recommenders that never go stale.
 //!
 //! This is the facade: the typed [`experiment`] file, the [`run`] that joins log, model, strategy, evaluation and
-//! store, and the command line. The parts are crates of their own, re-exported here under their names.
+//! store, training on one static [`split`], and the command line. The parts are crates of their own, re-exported here under their names.
 
 pub mod cli;
 mod command;
 pub mod experiment;
 mod report;
 pub mod run;
+pub mod split;
 mod suggest;
 mod terminal;
 

@@ -1,7 +1,9 @@
 //! What a person, or a program, sees while something runs.
 
 use crate::run::{Event, Watch};
+use crate::split::{SplitEvent, SplitWatch};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use perennial_learn::SplitStep;
 use serde_json::json;
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
@@ -172,6 +174,60 @@ impl Terminal {
                 "event": "updated", "method": method, "seed": seed, "period": period, "trained": trained,
                 "seconds": seconds
             }),
+        };
+        self.to_stderr(&line.to_string());
+    }
+}
+
+impl SplitWatch for Terminal {
+    fn tell(&self, event: SplitEvent<'_>) {
+        if let SplitEvent::Planned { .. } = event {
+            stop_on_interrupt();
+        }
+        match self.mode {
+            Mode::Pretty => self.show_split(&event),
+            Mode::Json => self.report_split(&event),
+            Mode::Quiet => {}
+        }
+    }
+
+    fn stop(&self) -> bool {
+        STOP.load(Ordering::Relaxed)
+    }
+}
+
+impl Terminal {
+    fn show_split(&self, event: &SplitEvent<'_>) {
+        match event {
+            SplitEvent::Reading { file, bytes: 0, of } => self.begin(&format!("reading {}", file.display()), *of),
+            SplitEvent::Reading { bytes, .. } => self.at(*bytes),
+            SplitEvent::Planned { .. } | SplitEvent::Finished { .. } => self.end(),
+            SplitEvent::Training { method, seed, step: SplitStep { earlier, step, of } } => {
+                if *step == 1 {
+                    let what = earlier.map_or(String::new(), |(nth, of)| format!(", earlier model {nth} of {of}"));
+                    self.begin(&format!("{method}/{seed}{what}"), *of);
+                }
+                self.at(*step);
+            }
+            SplitEvent::Epoch { method, seed, epoch } => {
+                let [auc, loss] = ["auc", "log_loss"].map(|metric| epoch.valid.get(metric));
+                let shown = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
+                let valid = format!("valid AUC {} LogLoss {}", shown(auc), shown(loss));
+                self.bar.set_message(format!("{method}/{seed} epoch {}: {valid}", epoch.epoch));
+            }
+        }
+    }
+
+    fn report_split(&self, event: &SplitEvent<'_>) {
+        let line = match event {
+            SplitEvent::Reading { .. } | SplitEvent::Training { .. } => return,
+            SplitEvent::Planned { runs } => json!({ "event": "planned", "runs": runs }),
+            SplitEvent::Epoch { method, seed, epoch } => {
+                json!({ "event": "epoch", "method": method, "seed": seed, "epoch": epoch })
+            }
+            SplitEvent::Finished { method, run } => {
+                json!({ "event": "finished", "method": method, "seed": run.seed, "seconds": run.seconds })
+            }
         };
         self.to_stderr(&line.to_string());
     }

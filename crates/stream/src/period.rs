@@ -232,6 +232,18 @@ impl AwaitingPeriod {
         self.end
     }
 
+    /// Keeps what the version in service scored, `logits[i]` for example i, to be learned from with the labels. Fails if
+    /// these are not as many as there are examples.
+    pub fn with_scores(self, logits: Vec<f32>) -> Result<AwaitingPeriod> {
+        let rows = self.examples.len();
+        if logits.len() != rows {
+            let problem = format!("{} served scores for {rows} examples", logits.len());
+            return Err(StreamError::Period { period: self.index, problem });
+        }
+        let examples = Examples { previous: logits, ..Arc::unwrap_or_clone(self.examples) };
+        Ok(AwaitingPeriod { examples: Arc::new(examples), ..self })
+    }
+
     /// Labels and all else that metrics need. Not for learning: a strategy takes a [`SeenPeriod`].
     pub fn outcome(&self) -> &Examples {
         &self.examples
@@ -270,6 +282,16 @@ impl SeenPeriod {
     /// The examples: oldest period first, each in order of time. Parts have their own lists of keys.
     pub fn parts(&self) -> &[Arc<Examples>] {
         &self.parts
+    }
+
+    /// The same examples with other earlier scores: a logit for each example of each part, by `score`.
+    pub fn rescored<E>(&self, mut score: impl FnMut(&Examples) -> Result<Vec<f32>, E>) -> Result<SeenPeriod, E> {
+        let part = |part: &Arc<Examples>| {
+            let previous = score(part)?;
+            debug_assert_eq!(previous.len(), part.len(), "a logit for each example");
+            Ok(Arc::new(Examples { previous, ..(**part).clone() }))
+        };
+        Ok(SeenPeriod { index: self.index, parts: self.parts.iter().map(part).collect::<Result<_, E>>()? })
     }
 
     /// Number of examples.

@@ -6,7 +6,7 @@ use crate::{Better, Metric, Row, Rows};
 ///
 /// Undefined if one class has no weight: absent, not 0.5. With weights of 1 all sums are multiples of a half and so
 /// exact up to 2^53, that is 10^8 rows of each class. One pass over sorted rows.
-pub(super) static AUC: Metric = Metric {
+pub(crate) static AUC: Metric = Metric {
     name: "auc",
     title: "AUC",
     meaning: "The chance that a click is scored above a non-click, ties counted half; 0.5 is blind guessing.",

@@ -6,7 +6,7 @@ use crate::{Better, Metric, Row, Rows};
 /// The weighted mean of `ln(1 + e^z) - y z` in nats, from logits and without clipping.
 ///
 /// Written as `max(z, 0) - y z + ln(1 + e^-|z|)`: through a probability it would be infinite from |z| = 37 on.
-pub(super) static LOG_LOSS: Metric = Metric {
+pub(crate) static LOG_LOSS: Metric = Metric {
     name: "log_loss",
     title: "LogLoss",
     meaning: "How surprised the model is by what happened, in nats per row.",
@@ -22,7 +22,8 @@ pub(super) fn compute(rows: &Rows) -> Option<f64> {
     weighted_mean(rows, loss)
 }
 
-fn loss(row: &Row) -> f64 {
+/// Of one row.
+pub(crate) fn loss(row: &Row) -> f64 {
     let z = row.logit;
     let label = f64::from(u8::from(row.positive));
     z.max(0.0) - label * z + (-z.abs()).exp().ln_1p()

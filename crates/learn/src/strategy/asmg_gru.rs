@@ -200,18 +200,32 @@ impl AsmgGru {
         if seen.parts().iter().all(|part| part.is_empty()) {
             return Ok((previous, Trained::default()));
         }
-        let memory = match std::mem::take(&mut previous.memory) {
-            crate::Memory::AsmgGru(memory) => *memory,
-            _ => self.blank(&previous, env),
-        };
+        let memory = std::mem::take(&mut previous.memory);
         previous.generated = None;
         let (mut learned, mut trained) = fit(previous, &[seen], env.training.epochs, seen.index() as u32, env)?;
         let newest = encode(&learned.servable, &[seen])?;
-        let memory = self.learn(memory, &learned, &newest, seen.index() as u32, env, &mut trained)?;
-        let (memory, generated) = self.generate(memory, &learned, &newest, env);
-        learned.generated = generated;
-        learned.memory = crate::Memory::AsmgGru(Box::new(memory));
+        (learned.memory, learned.generated) =
+            self.follow(memory, &learned, &newest, seen.index() as u32, env, &mut trained)?;
         Ok((learned, trained))
+    }
+
+    /// Learns from a base model that was just trained on `newest`, and generates parameters of it.
+    pub(super) fn follow(
+        &self,
+        memory: crate::Memory,
+        learned: &Learned,
+        newest: &Encoded,
+        period: u32,
+        env: &Env<'_>,
+        trained: &mut Trained,
+    ) -> Result<(crate::Memory, Option<Generated>), LearnError> {
+        let memory = match memory {
+            crate::Memory::AsmgGru(memory) => *memory,
+            _ => self.blank(learned, env),
+        };
+        let memory = self.learn(memory, learned, newest, period, env, trained)?;
+        let (memory, generated) = self.generate(memory, learned, newest, env);
+        Ok((crate::Memory::AsmgGru(Box::new(memory)), generated))
     }
 
     fn blank(&self, learned: &Learned, env: &Env<'_>) -> Memory {

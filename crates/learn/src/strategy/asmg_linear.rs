@@ -109,22 +109,37 @@ impl AsmgLinear {
         if seen.parts().iter().all(|part| part.is_empty()) {
             return Ok((previous, Trained::default()));
         }
-        let mut memory = match std::mem::take(&mut previous.memory) {
-            crate::Memory::AsmgLinear(memory) => *memory,
-            _ => self.blank(previous.servable.backbone.spec()),
-        };
+        let memory = std::mem::take(&mut previous.memory);
         previous.generated = None;
         let (mut learned, mut trained) = fit(previous, &[seen], env.training.epochs, seen.index() as u32, env)?;
         let newest = encode(&learned.servable, &[seen])?;
+        (learned.memory, learned.generated) =
+            self.follow(memory, &learned, &newest, seen.index() as u32, env, &mut trained)?;
+        Ok((learned, trained))
+    }
+
+    /// Learns from a base model that was just trained on `newest`, and sums it with those before.
+    pub(super) fn follow(
+        &self,
+        memory: crate::Memory,
+        learned: &Learned,
+        newest: &Encoded,
+        period: u32,
+        env: &Env<'_>,
+        trained: &mut Trained,
+    ) -> Result<(crate::Memory, Option<Generated>), LearnError> {
         let Servable { encoder, backbone, .. } = &learned.servable;
+        let mut memory = match memory {
+            crate::Memory::AsmgLinear(memory) => *memory,
+            _ => self.blank(backbone.spec()),
+        };
         memory.window.grow_to(backbone.spec(), encoder);
         if memory.window.len() == self.sequence as usize {
-            self.learn(&mut memory, &learned, &newest, seen.index() as u32, env, &mut trained)?;
+            self.learn(&mut memory, learned, newest, period, env, trained)?;
         }
-        memory.window.push(&learned, &newest, self.sequence as usize);
-        learned.generated = (memory.counters.updates > 0).then(|| self.generate(&memory, backbone.spec(), env));
-        learned.memory = crate::Memory::AsmgLinear(Box::new(memory));
-        Ok((learned, trained))
+        memory.window.push(learned, newest, self.sequence as usize);
+        let generated = (memory.counters.updates > 0).then(|| self.generate(&memory, backbone.spec(), env));
+        Ok((crate::Memory::AsmgLinear(Box::new(memory)), generated))
     }
 
     fn blank(&self, spec: &ModelSpec) -> Memory {

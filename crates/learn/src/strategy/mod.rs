@@ -8,6 +8,7 @@ mod batch;
 mod frozen;
 mod incctr;
 mod incremental;
+pub mod mixture;
 mod retrain;
 pub mod sml;
 pub mod spmf;
@@ -16,12 +17,15 @@ pub use asmg_gru::AsmgGru;
 pub use asmg_linear::AsmgLinear;
 pub use batch::{Batch, BatchInit};
 pub use incctr::IncCtr;
+pub use mixture::Mixture;
 pub use retrain::Retrain;
 pub use sml::Sml;
 pub use spmf::{Sampling, Spmf};
 
-use crate::{Env, LearnError, Learned, Memory, Pieces, Trained};
-use perennial_model::ModelSpec;
+use crate::previous::rescored;
+use crate::{Env, LearnError, Learned, Memory, Pieces, PreviousScores, Trained};
+use perennial_core::Encoded;
+use perennial_model::{Generated, ModelSpec};
 use perennial_stream::SeenPeriod;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
@@ -50,6 +54,8 @@ pub enum StrategyConfig {
     IncCtr(IncCtr),
     /// Warm start, with replay from a reservoir (SPMF).
     Spmf(Spmf),
+    /// The incremental update and what ASMG makes of it, averaged under online weights.
+    Mixture(Mixture),
     /// Parameters that learned networks make of the previous version and the updated one (SML).
     Sml(Sml),
 }
@@ -65,6 +71,7 @@ enum WithOptions {
     #[serde(rename = "incctr")]
     IncCtr(IncCtr),
     Spmf(Spmf),
+    Mixture(Mixture),
     Sml(Sml),
 }
 
@@ -75,8 +82,8 @@ impl<'de> Deserialize<'de> for StrategyConfig {
 }
 
 /// All strategies, as they are written.
-const NAMES: [&str; 9] =
-    ["frozen", "incremental", "batch", "retrain", "asmg_gru", "asmg_linear", "incctr", "spmf", "sml"];
+const NAMES: [&str; 10] =
+    ["frozen", "incremental", "batch", "retrain", "asmg_gru", "asmg_linear", "incctr", "spmf", "mixture", "sml"];
 
 struct NameOrTable;
 
@@ -96,6 +103,7 @@ impl<'de> Visitor<'de> for NameOrTable {
             "asmg_linear" => Ok(StrategyConfig::AsmgLinear(AsmgLinear::default())),
             "incctr" => Ok(StrategyConfig::IncCtr(IncCtr::default())),
             "spmf" => Ok(StrategyConfig::Spmf(Spmf::default())),
+            "mixture" => Ok(StrategyConfig::Mixture(Mixture::default())),
             "sml" => Ok(StrategyConfig::Sml(Sml::default())),
             "batch" => Err(E::custom("the strategy \"batch\" needs a window: { batch = { window = 3 } }")),
             _ => Err(E::unknown_variant(name, &NAMES)),
@@ -110,6 +118,7 @@ impl<'de> Visitor<'de> for NameOrTable {
             WithOptions::AsmgLinear(asmg) => StrategyConfig::AsmgLinear(asmg),
             WithOptions::IncCtr(incctr) => StrategyConfig::IncCtr(incctr),
             WithOptions::Spmf(spmf) => StrategyConfig::Spmf(spmf),
+            WithOptions::Mixture(mixture) => StrategyConfig::Mixture(mixture),
             WithOptions::Sml(sml) => StrategyConfig::Sml(sml),
         })
     }
@@ -118,6 +127,19 @@ impl<'de> Visitor<'de> for NameOrTable {
 impl StrategyConfig {
     /// The next version, made of the previous one and a period whose labels are known.
     pub fn update(&self, learned: Learned, seen: &SeenPeriod, env: &Env<'_>) -> Result<(Learned, Trained), LearnError> {
+        if env.training.objective.needs_previous() && env.training.previous == PreviousScores::Recomputed {
+            let served = learned.clone();
+            return rescored(&served, seen, env, |seen, env| self.update_with(learned, seen, env));
+        }
+        self.update_with(learned, seen, env)
+    }
+
+    fn update_with(
+        &self,
+        learned: Learned,
+        seen: &SeenPeriod,
+        env: &Env<'_>,
+    ) -> Result<(Learned, Trained), LearnError> {
         match self {
             StrategyConfig::Frozen => frozen::update(learned),
             StrategyConfig::Incremental => incremental::update(learned, seen, env),
@@ -127,6 +149,7 @@ impl StrategyConfig {
             StrategyConfig::AsmgLinear(asmg) => asmg.update(learned, seen, env),
             StrategyConfig::IncCtr(incctr) => incctr.update(learned, seen, env),
             StrategyConfig::Spmf(spmf) => spmf.update(learned, seen, env),
+            StrategyConfig::Mixture(mixture) => mixture.update(learned, seen, env),
             StrategyConfig::Sml(sml) => sml.update(learned, seen, env),
         }
     }
@@ -141,6 +164,7 @@ impl StrategyConfig {
             StrategyConfig::AsmgLinear(asmg) => asmg.check(),
             StrategyConfig::IncCtr(incctr) => incctr.check(),
             StrategyConfig::Spmf(spmf) => spmf.check(),
+            StrategyConfig::Mixture(mixture) => mixture.check(),
             StrategyConfig::Sml(sml) => sml.check(),
         }
     }
@@ -153,7 +177,48 @@ impl StrategyConfig {
             StrategyConfig::Batch(batch) => batch.window as usize - 1,
             StrategyConfig::Retrain(_) => usize::MAX,
             StrategyConfig::AsmgGru(asmg) => asmg.reach(),
+            StrategyConfig::Mixture(mixture) => mixture.reach(),
             StrategyConfig::Sml(sml) => sml.reach(),
+        }
+    }
+
+    /// Whether the base model that it trains is that of the plain incremental update, bit for bit, whatever is served in
+    /// its place. A gate trains that model itself where it is not.
+    pub fn carries_base(&self) -> bool {
+        match self {
+            StrategyConfig::Incremental
+            | StrategyConfig::AsmgGru(_)
+            | StrategyConfig::AsmgLinear(_)
+            | StrategyConfig::Mixture(_) => true,
+            StrategyConfig::Frozen
+            | StrategyConfig::Batch(_)
+            | StrategyConfig::Retrain(_)
+            | StrategyConfig::IncCtr(_)
+            | StrategyConfig::Spmf(_)
+            | StrategyConfig::Sml(_) => false,
+        }
+    }
+
+    /// Whether [`follow`](StrategyConfig::follow) knows what to do.
+    fn can_follow(&self) -> bool {
+        matches!(self, StrategyConfig::Incremental | StrategyConfig::AsmgGru(_) | StrategyConfig::AsmgLinear(_))
+    }
+
+    /// What a strategy makes of a base model that was just trained on `newest`; `None` for the base model itself.
+    fn follow(
+        &self,
+        memory: Memory,
+        learned: &Learned,
+        newest: &Encoded,
+        period: u32,
+        env: &Env<'_>,
+        trained: &mut Trained,
+    ) -> Result<(Memory, Option<Generated>), LearnError> {
+        match self {
+            StrategyConfig::Incremental => Ok((memory, None)),
+            StrategyConfig::AsmgGru(asmg) => asmg.follow(memory, learned, newest, period, env, trained),
+            StrategyConfig::AsmgLinear(asmg) => asmg.follow(memory, learned, newest, period, env, trained),
+            _ => unreachable!("a checked mixture has experts that can follow"),
         }
     }
 
@@ -164,6 +229,7 @@ impl StrategyConfig {
             StrategyConfig::AsmgGru(asmg) => Ok(Memory::AsmgGru(Box::new(asmg.restore(pieces, spec)?))),
             StrategyConfig::AsmgLinear(asmg) => Ok(Memory::AsmgLinear(Box::new(asmg.restore(pieces, spec)?))),
             StrategyConfig::Spmf(spmf) => Ok(Memory::Spmf(Box::new(spmf.restore(pieces)?))),
+            StrategyConfig::Mixture(mixture) => Ok(Memory::Mixture(Box::new(mixture.restore(pieces, spec)?))),
             StrategyConfig::Sml(sml) => Ok(Memory::Sml(Box::new(sml.restore(pieces, spec)?))),
             StrategyConfig::Frozen
             | StrategyConfig::Incremental
@@ -184,6 +250,7 @@ impl StrategyConfig {
             StrategyConfig::AsmgLinear(asmg) => asmg.describe(),
             StrategyConfig::IncCtr(incctr) => incctr.describe(),
             StrategyConfig::Spmf(spmf) => spmf.describe(),
+            StrategyConfig::Mixture(mixture) => mixture.describe(),
             StrategyConfig::Sml(sml) => sml.describe(),
         }
     }

@@ -5,8 +5,11 @@
 mod asmg_gru;
 mod asmg_linear;
 mod backbones;
+mod gate;
 mod incctr;
+mod mixture;
 mod sml;
 mod spmf;
+mod static_split;
 mod strategies;
 mod world;

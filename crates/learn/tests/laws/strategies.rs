@@ -3,14 +3,15 @@
 use crate::sml::{original, plain, sml};
 use crate::world::{FLIP, Loop, empty_columns, examples, period, seen};
 use perennial_core::{Digest, Examples};
-use perennial_learn::strategy::{AsmgGru, AsmgLinear, Batch, BatchInit, IncCtr, Retrain, Sampling, Sml, Spmf};
+use perennial_learn::strategy::{AsmgGru, AsmgLinear, Batch, BatchInit, IncCtr, Mixture, Retrain, Sampling, Sml, Spmf};
 use perennial_learn::{Env, LearnError, Learned, StrategyConfig, pretrain};
 use perennial_nn::optim::{Optimiser, Rule};
 use perennial_table::RowMode;
 
 pub(crate) fn registered() -> Vec<(&'static str, StrategyConfig)> {
     let batch = |window, init| StrategyConfig::Batch(Batch { window, init });
-    let generator = AsmgGru { sequence: 1, epochs: 20, ..AsmgGru::default() };
+    let linear = StrategyConfig::AsmgLinear(AsmgLinear { sequence: 2, ..AsmgLinear::default() });
+    let gru = StrategyConfig::AsmgGru(AsmgGru { sequence: 1, epochs: 20, ..AsmgGru::default() });
     vec![
         ("frozen", StrategyConfig::Frozen),
         ("incremental", StrategyConfig::Incremental),
@@ -18,14 +19,21 @@ pub(crate) fn registered() -> Vec<(&'static str, StrategyConfig)> {
         ("batch-2 from pre-trained", batch(2, BatchInit::Pretrained)),
         ("batch-2 from scratch", batch(2, BatchInit::Scratch)),
         ("retrain", StrategyConfig::Retrain(Retrain { epochs: Some(4) })),
-        ("asmg_linear", StrategyConfig::AsmgLinear(AsmgLinear { sequence: 2, ..AsmgLinear::default() })),
-        ("asmg_gru", StrategyConfig::AsmgGru(generator.clone())),
+        ("asmg_linear", linear.clone()),
+        ("asmg_gru", gru.clone()),
         ("incctr", StrategyConfig::IncCtr(IncCtr::default())),
         ("spmf", StrategyConfig::Spmf(Spmf::default())),
         ("sml", sml(Sml::default())),
         ("sml, plain", plain()),
         ("sml, original", original(3)),
         ("spmf, sampled", StrategyConfig::Spmf(Spmf { sampling: Sampling::Sampled, shuffle: true, ..Spmf::default() })),
+        (
+            "mixture",
+            StrategyConfig::Mixture(Mixture {
+                experts: vec![StrategyConfig::Incremental, linear, gru],
+                ..Mixture::default()
+            }),
+        ),
     ]
 }
 

@@ -660,3 +660,28 @@ fn parameters_have_unique_names() {
         assert!(fixture.params.tables.iter().all(|table| table.rows() as usize > RESERVED_ROWS), "{name}");
     }
 }
+
+/// The defaults of every kind make a model.
+#[test]
+fn defaults_work() {
+    let kinds = [
+        "embedding_mlp",
+        "lr",
+        "fm",
+        "fmfm",
+        "nfm",
+        "ipnn",
+        "dnn",
+        "wide_deep",
+        "deepfm",
+        "xdeepfm",
+        "afn",
+        "dcn",
+        "din",
+        "can",
+    ];
+    for kind in kinds {
+        let config: BackboneConfig = serde_json::from_value(serde_json::json!({ "kind": kind })).unwrap();
+        assert!(fixture(&config, 5).logits().into_iter().all(f32::is_finite), "{kind}");
+    }
+}

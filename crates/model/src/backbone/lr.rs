@@ -4,7 +4,7 @@ use super::History;
 use super::part::{LinearPart, Recipe};
 use crate::encoder::Encoder;
 use crate::view::Lookup;
-use crate::{ModelError, ModelSpec, ParamView};
+use crate::{EmbeddingInit, ModelError, ModelSpec, ParamView};
 use perennial_nn::{Real, Tape, Var};
 use serde::{Deserialize, Serialize};
 
@@ -16,11 +16,13 @@ pub struct LrConfig {
     pub inputs: Option<Vec<String>>,
     /// How the weights of a bag or a history become one number. Mean, since a sum grows with its length.
     pub history: History,
+    /// Initial values of weights. Zero, where a convex model may start.
+    pub init: EmbeddingInit,
 }
 
 impl Default for LrConfig {
     fn default() -> Self {
-        LrConfig { inputs: None, history: History::Mean }
+        LrConfig { inputs: None, history: History::Mean, init: EmbeddingInit::Zero }
     }
 }
 
@@ -35,7 +37,8 @@ impl Lr {
     /// Builds the model; an unknown input or none at all is an error.
     pub fn build(config: &LrConfig, encoder: &Encoder) -> Result<Lr, ModelError> {
         let mut recipe = Recipe::default();
-        let linear = LinearPart::build("inputs", config.inputs.as_deref(), config.history, encoder, &mut recipe)?;
+        let LrConfig { inputs, history, init } = config;
+        let linear = LinearPart::build("inputs", inputs.as_deref(), *history, *init, encoder, &mut recipe)?;
         Ok(Lr { recipe, linear })
     }
 

@@ -93,8 +93,8 @@ fn terms_add_up() {
     let (loss, slope) = run(&all, &LOGITS, &LABELS, &EARLIER);
     let parts = each.map(|objective| run(&objective, &LOGITS, &LABELS, &EARLIER));
     assert!((loss - parts.iter().map(|part| part.0).sum::<f64>()).abs() < 1e-6);
-    for at in 0..4 {
-        assert!((slope[at] - parts.iter().map(|part| part.1[at]).sum::<f64>()).abs() < 1e-6, "slope {at}");
+    for (at, slope) in slope.iter().enumerate() {
+        assert!((slope - parts.iter().map(|part| part.1[at]).sum::<f64>()).abs() < 1e-6, "slope {at}");
     }
 }
 

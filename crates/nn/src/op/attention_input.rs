@@ -56,28 +56,40 @@ impl AttentionInput {
             if !flow.add {
                 dt.fill(T::ZERO);
             }
-            for (i, run) in runs(&ends[range.clone()]).enumerate() {
-                let dt = &mut dt[i * cols..][..cols];
-                for j in run {
-                    let (s, dy) = (&rows[j * cols..][..cols], &dy[j * 4 * cols..][..4 * cols]);
-                    for c in 0..cols {
-                        dt[c] += dy[c] + dy[2 * cols + c] + dy[3 * cols + c] * s[c];
+            let ends = &ends[range.clone()];
+            dispatch(
+                #[inline(always)]
+                || {
+                    for (i, run) in runs(ends).enumerate() {
+                        let dt = &mut dt[i * cols..][..cols];
+                        for j in run {
+                            let (s, dy) = (&rows[j * cols..][..cols], &dy[j * 4 * cols..][..4 * cols]);
+                            for c in 0..cols {
+                                dt[c] += dy[c] + dy[2 * cols + c] + dy[3 * cols + c] * s[c];
+                            }
+                        }
                     }
-                }
-            }
+                },
+            );
         }
         if let Some(flow) = tape.flow(y, self.rows) {
             let (target, dy, ds, add) = (flow.values.of(self.target), flow.dy, flow.dx, flow.add);
-            for (i, run) in runs(&ends[range]).enumerate() {
-                let t = &target[i * cols..][..cols];
-                for j in run {
-                    let (ds, dy) = (&mut ds[j * cols..][..cols], &dy[j * 4 * cols..][..4 * cols]);
-                    for c in 0..cols {
-                        let g = dy[cols + c] - dy[2 * cols + c] + dy[3 * cols + c] * t[c];
-                        ds[c] = if add { ds[c] + g } else { g };
+            let ends = &ends[range];
+            dispatch(
+                #[inline(always)]
+                || {
+                    for (i, run) in runs(ends).enumerate() {
+                        let t = &target[i * cols..][..cols];
+                        for j in run {
+                            let (ds, dy) = (&mut ds[j * cols..][..cols], &dy[j * 4 * cols..][..4 * cols]);
+                            for c in 0..cols {
+                                let g = dy[cols + c] - dy[2 * cols + c] + dy[3 * cols + c] * t[c];
+                                ds[c] = if add { ds[c] + g } else { g };
+                            }
+                        }
                     }
-                }
-            }
+                },
+            );
         }
         tape.ends = ends;
     }

@@ -44,8 +44,7 @@ impl<T: Real> Tape<T> {
         let (before, out) = self.output(variance);
         squares(before.of(x), before.of(mean), out);
         let biased = self.push(1, cols, false, Op::Source);
-        let (squares, [variance_out, biased_out]) = self.output_pair(variance, biased);
-        let _ = squares;
+        let (_, [variance_out, biased_out]) = self.output_pair(variance, biased);
         for (variance, biased) in variance_out.iter_mut().zip(biased_out) {
             *biased = *variance * share;
             *variance = *variance * (T::ONE / T::from_f64((n - 1) as f64));
@@ -141,24 +140,42 @@ impl BatchNorm {
         if let Some(flow) = tape.flow(y, self.x) {
             let [x, mean, inverse] = [self.x, self.mean, self.inverse].map(|v| flow.values.of(v));
             let scale = self.affine.map(|(scale, _)| flow.values.of(scale));
-            let (dy, dx, add) = (flow.dy, flow.dx, flow.add);
-            let (sums, products) = (&*sums, &*products);
-            dispatch(
-                #[inline(always)]
-                || {
-                    let rows = x.chunks_exact(cols.max(1)).zip(dy.chunks_exact(cols.max(1)));
-                    for ((x, dy), dx) in rows.zip(dx.chunks_exact_mut(cols.max(1))) {
-                        for c in 0..cols {
-                            let h = (x[c] - mean[c]) * inverse[c];
-                            let scale = scale.map_or(T::ONE, |scale| scale[c]);
-                            let g = (dy[c] - sums[c] - h * products[c]) * inverse[c] * scale;
-                            dx[c] = if add { dx[c] + g } else { g };
-                        }
-                    }
-                },
-            );
+            let way = Way { x, mean, inverse, scale, sums, products };
+            way.back(flow.dy, flow.dx, flow.add);
         }
         tape.scratch = scratch;
+    }
+}
+
+/// What the gradient by the input is made of: column means of `dy` and of its products go off, where they are the
+/// batch's own.
+struct Way<'a, T> {
+    x: &'a [T],
+    mean: &'a [T],
+    inverse: &'a [T],
+    scale: Option<&'a [T]>,
+    sums: &'a [T],
+    products: &'a [T],
+}
+
+impl<T: Real> Way<'_, T> {
+    fn back(self, dy: &[T], dx: &mut [T], add: bool) {
+        let Way { x, mean, inverse, scale, sums, products } = self;
+        let cols = mean.len();
+        dispatch(
+            #[inline(always)]
+            || {
+                let rows = x.chunks_exact(cols.max(1)).zip(dy.chunks_exact(cols.max(1)));
+                for ((x, dy), dx) in rows.zip(dx.chunks_exact_mut(cols.max(1))) {
+                    for c in 0..cols {
+                        let h = (x[c] - mean[c]) * inverse[c];
+                        let scale = scale.map_or(T::ONE, |scale| scale[c]);
+                        let g = (dy[c] - sums[c] - h * products[c]) * inverse[c] * scale;
+                        dx[c] = if add { dx[c] + g } else { g };
+                    }
+                }
+            },
+        );
     }
 }
 

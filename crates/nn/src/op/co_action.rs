@@ -85,22 +85,10 @@ impl<T: Real> Tape<T> {
         raise(before.of(rows), out, ends_here, &shape);
         let mut hidden = [powers; CO_ACTION_LAYERS + 1];
         let mut offset = 0;
-        for (at, (fan_in, fan_out)) in shape.layers().enumerate() {
-            hidden[at + 1] = self.push(m * shape.orders, fan_out, false, Op::Source);
-            let mut scratch = std::mem::take(&mut self.scratch);
-            let (before, out) = self.output(hidden[at + 1]);
-            let (parameters, x) = (before.of(parameters), before.of(hidden[at]));
-            each_network(ends_here, &shape, |group, order, rows| {
-                let weights = &parameters[group * floats + shape.start(order) + offset..][..fan_in * fan_out];
-                let x = &x[rows.start * fan_in..rows.end * fan_in];
-                let y = &mut out[rows.start * fan_out..rows.end * fan_out];
-                T::matmul([rows.len(), fan_in, fan_out], x, weights, y, false, &mut scratch.panels);
-            });
-            if at + 1 < shape.layers().len() {
-                T::bias_act(out, &[], fan_out, Act::Tanh);
-            }
-            self.scratch = scratch;
-            offset += fan_in * fan_out;
+        for (at, layer) in shape.layers().enumerate() {
+            let act = if at + 1 < shape.layers().len() { Act::Tanh } else { Act::Identity };
+            hidden[at + 1] = self.co_action_layer(parameters, hidden[at], ends_here, &shape, (layer, offset), act);
+            offset += layer.0 * layer.1;
         }
         let needs_grad = self.needs_grad(parameters) || self.needs_grad(rows);
         let op = CoAction { parameters, rows, groups, shape, hidden };
@@ -117,6 +105,32 @@ impl<T: Real> Tape<T> {
             column += width;
         }
         self.ends = ends;
+        y
+    }
+
+    /// What a layer, whose weights begin at an offset of a network, makes of the rows of `x`.
+    fn co_action_layer(
+        &mut self,
+        parameters: Var,
+        x: Var,
+        ends: &[u32],
+        shape: &CoActionShape,
+        ((fan_in, fan_out), offset): ((usize, usize), usize),
+        act: Act,
+    ) -> Var {
+        let (rows, floats) = (self.shape(x).0, shape.parameters());
+        let y = self.push(rows, fan_out, false, Op::Source);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let (before, out) = self.output(y);
+        let (parameters, x) = (before.of(parameters), before.of(x));
+        each_network(ends, shape, |group, order, rows| {
+            let weights = &parameters[group * floats + shape.start(order) + offset..][..fan_in * fan_out];
+            let x = &x[rows.start * fan_in..rows.end * fan_in];
+            let y = &mut out[rows.start * fan_out..rows.end * fan_out];
+            T::matmul([rows.len(), fan_in, fan_out], x, weights, y, false, &mut scratch.panels);
+        });
+        T::bias_act(out, &[], fan_out, act);
+        self.scratch = scratch;
         y
     }
 }

@@ -60,7 +60,8 @@ impl<T: Real> Tape<T> {
 fn of_example<T: Real>(hinge: Hinge, z: T, old: f32, y: f32) -> (T, T) {
     let (old, y) = (T::from_f32(old), T::from_f32(y));
     let p = z.sigmoid();
-    let none = (z - z, z - z);
+    // Zero, or NaN where z is.
+    let none = (z * T::ZERO, z * T::ZERO);
     match hinge {
         Hinge::Probability => {
             let worse = p - old.sigmoid();

@@ -16,8 +16,8 @@ impl<T: Real> Tape<T> {
     /// `[pairs * dim, dim]`, pairs in the order (1, 2), (1, 3), ..., (2, 3), ...; or `[pairs, dim]`, the diagonals of
     /// diagonal blocks.
     ///
-    /// With it `sum_{i<j} e_i M_ij e_j^T` is the row sum of `(x W) * x`: half of the products are by zero, and it is
-    /// still the fastest way, since one large product fills vectors that `dim` columns would not.
+    /// With it `sum_{i<j} e_i M_ij e_j^T` is the row sum of `(x W) * x`: half of the products are by zero, but one
+    /// large product fills vectors that `dim` columns would not.
     pub fn pair_matrix(&mut self, m: Var, fields: usize, dim: usize) -> Var {
         let pairs = fields * fields.saturating_sub(1) / 2;
         let shape = self.shape(m);

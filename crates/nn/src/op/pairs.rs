@@ -55,9 +55,9 @@ impl<T: Real> Tape<T> {
                 let count = others.clone().count();
                 let share = T::from_f32(weights[clicked]) / T::from_f64(normaliser * count.max(1) as f64);
                 for (other, (value, by_difference)) in others {
-                    sum = sum + share * value;
-                    out[clicked] = out[clicked] + share * by_difference;
-                    out[other] = out[other] - share * by_difference;
+                    sum += share * value;
+                    out[clicked] += share * by_difference;
+                    out[other] += -(share * by_difference);
                 }
             }
         }

@@ -51,41 +51,39 @@ impl Prelu {
     pub(crate) fn backward<T: Real>(self, tape: &mut Tape<T>, y: Var) {
         let cols = tape.shape(y).1;
         if let Some(flow) = tape.flow(y, self.alpha) {
-            let x = flow.values.of(self.x);
+            let (x, dy, slopes) = (flow.values.of(self.x), flow.dy, flow.dx);
             if !flow.add {
-                flow.dx.fill(T::ZERO);
+                slopes.fill(T::ZERO);
             }
-            let rest = |at: usize, gate: Option<&[T]>| match gate {
-                Some(gate) => T::ONE - gate[at],
-                None if x[at] > T::ZERO => T::ZERO,
-                None => T::ONE,
-            };
-            let gate = self.soft.map(|(_, gate)| flow.values.of(gate));
-            for (at, (&x, &dy)) in x.iter().zip(flow.dy).enumerate() {
-                flow.dx[at % cols] += dy * x * rest(at, gate);
+            match self.soft.map(|(_, gate)| flow.values.of(gate)) {
+                Some(gate) => sum_columns(dy, x, gate, slopes, |dy, x, gate| dy * x * (T::ONE - gate)),
+                None => sum_columns(dy, x, x, slopes, |dy, x, _| if x > T::ZERO { T::ZERO } else { dy * x }),
             }
         }
         if let Some(flow) = tape.flow(y, self.x) {
             let (alpha, x) = (flow.values.of(self.alpha), flow.values.of(self.x));
             let (dy, add) = (flow.dy, flow.add);
             match self.soft.map(|(_, gate)| flow.values.of(gate)) {
-                Some(gate) => pull_back(dy, gate, flow.dx, add, cols, |p, c| alpha[c] + p * (T::ONE - alpha[c])),
-                None => pull_back(dy, x, flow.dx, add, cols, |x, c| if x > T::ZERO { T::ONE } else { alpha[c] }),
+                Some(gate) => {
+                    pull_back(dy, [gate, gate], flow.dx, add, cols, |[p, _], c| alpha[c] + p * (T::ONE - alpha[c]))
+                }
+                None => {
+                    pull_back(dy, [x, x], flow.dx, add, cols, |[x, _], c| if x > T::ZERO { T::ONE } else { alpha[c] })
+                }
             }
         }
         let Some((normalised, gate)) = self.soft else { return };
         if let Some(flow) = tape.flow(y, normalised) {
             let (alpha, x, gate) = (flow.values.of(self.alpha), flow.values.of(self.x), flow.values.of(gate));
-            for (at, (dx, &dy)) in flow.dx.iter_mut().zip(flow.dy).enumerate() {
-                let p = gate[at];
-                let g = dy * x[at] * (T::ONE - alpha[at % cols]) * p * (T::ONE - p);
-                *dx = if flow.add { *dx + g } else { g };
-            }
+            pull_back(flow.dy, [gate, x], flow.dx, flow.add, cols, |[p, x], c| {
+                x * (T::ONE - alpha[c]) * p * (T::ONE - p)
+            });
         }
     }
 }
 
 /// `y = f(x, column)`.
+#[inline(always)]
 fn each<T: Real>(x: &[T], y: &mut [T], cols: usize, f: impl Fn(T, usize) -> T) {
     dispatch(
         #[inline(always)]
@@ -100,6 +98,7 @@ fn each<T: Real>(x: &[T], y: &mut [T], cols: usize, f: impl Fn(T, usize) -> T) {
 }
 
 /// `y = f(y, x, column)`.
+#[inline(always)]
 fn each_in_place<T: Real>(y: &mut [T], x: &[T], cols: usize, f: impl Fn(T, T, usize) -> T) {
     dispatch(
         #[inline(always)]
@@ -114,15 +113,40 @@ fn each_in_place<T: Real>(y: &mut [T], x: &[T], cols: usize, f: impl Fn(T, T, us
 }
 
 /// `dx = dy * slope(from, column)`, or `+=`.
-fn pull_back<T: Real>(dy: &[T], from: &[T], dx: &mut [T], add: bool, cols: usize, slope: impl Fn(T, usize) -> T) {
+#[inline(always)]
+fn pull_back<T: Real>(
+    dy: &[T],
+    from: [&[T]; 2],
+    dx: &mut [T],
+    add: bool,
+    cols: usize,
+    slope: impl Fn([T; 2], usize) -> T,
+) {
     dispatch(
         #[inline(always)]
         || {
-            let rows = dy.chunks_exact(cols.max(1)).zip(from.chunks_exact(cols.max(1)));
-            for ((dy, from), dx) in rows.zip(dx.chunks_exact_mut(cols.max(1))) {
+            for (row, dx) in dx.chunks_exact_mut(cols.max(1)).enumerate() {
+                let [dy, first, second] = [dy, from[0], from[1]].map(|all| &all[row * cols..][..cols]);
                 for c in 0..cols {
-                    let g = dy[c] * slope(from[c], c);
+                    let g = dy[c] * slope([first[c], second[c]], c);
                     dx[c] = if add { dx[c] + g } else { g };
+                }
+            }
+        },
+    );
+}
+
+/// `sums += f(dy, x, gate)`, summed over rows.
+#[inline(always)]
+fn sum_columns<T: Real>(dy: &[T], x: &[T], gate: &[T], sums: &mut [T], f: impl Fn(T, T, T) -> T) {
+    let cols = sums.len();
+    dispatch(
+        #[inline(always)]
+        || {
+            for (row, dy) in dy.chunks_exact(cols.max(1)).enumerate() {
+                let [x, gate] = [x, gate].map(|all| &all[row * cols..][..cols]);
+                for c in 0..cols {
+                    sums[c] += f(dy[c], x[c], gate[c]);
                 }
             }
         },

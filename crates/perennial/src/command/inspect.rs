@@ -66,7 +66,7 @@ fn inspect_version(folder: &Path, version: &str, verify: bool, terminal: &Termin
         terminal.print(&serde_json::to_string_pretty(&manifest)?);
         return Ok(());
     }
-    let params = &scorer.servable.params;
+    let params = &scorer.learned.servable.params;
     let mut text = versions::describe(&manifest)?;
     text += &format!("\nhistories of {} users over {} items\n", scorer.histories.users(), scorer.histories.items());
     for dense in &params.dense {

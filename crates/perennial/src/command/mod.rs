@@ -10,5 +10,6 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod score;
+pub(crate) mod train;
 pub(crate) mod versions;
 pub(crate) mod world;

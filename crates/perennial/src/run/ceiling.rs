@@ -1,6 +1,6 @@
 //! The best that any method could score, where a synthetic world knows the truth.
 
-use super::job::Shared;
+use super::job::{Shared, users_of};
 use anyhow::Result;
 use perennial_data::log::Log;
 use perennial_data::scores::Scores;
@@ -24,7 +24,7 @@ pub(super) fn of(shared: &Shared<'_>, log: &Log) -> Result<Option<Vec<PeriodScor
                 None => return Ok(None),
             }
         }
-        let metrics = evaluate(&logits, &examples.label, &examples.weight, &shared.users(&examples.user))?;
+        let metrics = evaluate(&logits, &examples.label, &examples.weight, &users_of(shared.schema, &examples.user))?;
         ceiling.push(PeriodScore { period, metrics });
     }
     Ok(Some(ceiling))

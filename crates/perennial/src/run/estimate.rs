@@ -1,7 +1,7 @@
 //! What a run will cost, before it is run.
 
 use super::{RunOptions, scored_periods};
-use crate::experiment::{Experiment, KeepVersions};
+use crate::experiment::{Experiment, KeepVersions, Method};
 use anyhow::Result;
 use perennial_core::{Encoded, Examples, FeatureSet};
 use perennial_data::log::Log;
@@ -118,7 +118,7 @@ impl Plan<'_> {
     }
 
     fn trained(&self) -> u64 {
-        let methods: u64 = self.experiment.method.iter().map(|method| self.trained_by(&method.strategy)).sum();
+        let methods: u64 = self.experiment.method.iter().map(|method| self.trained_by(method)).sum();
         self.seeds() * (self.pretraining() + methods)
     }
 
@@ -127,8 +127,8 @@ impl Plan<'_> {
     }
 
     /// Examples that one seed of a method trains on after pre-training.
-    fn trained_by(&self, strategy: &StrategyConfig) -> u64 {
-        let training = &self.experiment.training;
+    fn trained_by(&self, method: &Method) -> u64 {
+        let (training, strategy) = (&self.experiment.training, &method.strategy);
         let passes = match strategy {
             StrategyConfig::Frozen => 0,
             StrategyConfig::Retrain(retrain) => retrain.epochs.unwrap_or(training.pretrain_epochs),
@@ -138,10 +138,13 @@ impl Plan<'_> {
             | StrategyConfig::IncCtr(_)
             | StrategyConfig::Spmf(_)
             | StrategyConfig::AsmgGru(_)
-            | StrategyConfig::AsmgLinear(_) => training.epochs,
+            | StrategyConfig::AsmgLinear(_)
+            | StrategyConfig::Mixture(_) => training.epochs,
         };
         let examples = |period| window(&self.examples, strategy, period) + self.replayed(strategy, period);
-        u64::from(passes) * self.updates().map(examples).sum::<u64>()
+        let beside =
+            if trains_beside(method) { u64::from(training.epochs) * sum(&self.examples, self.updates()) } else { 0 };
+        u64::from(passes) * self.updates().map(examples).sum::<u64>() + beside
     }
 
     /// Examples from a reservoir, or of further rounds, at most.
@@ -159,9 +162,13 @@ impl Plan<'_> {
     fn memory(&self, probe: &Probe) -> u64 {
         // Once as examples, once encoded.
         let job = |bytes: u64| 2 * bytes + MODELS * probe.model_bytes;
-        let largest = |strategy| self.updates().map(|period| window(&self.bytes, strategy, period)).max();
-        let of_method = |strategy| job(largest(strategy).unwrap_or(0));
-        let mut jobs: Vec<u64> = self.experiment.method.iter().map(|method| of_method(&method.strategy)).collect();
+        let largest =
+            |strategy: &StrategyConfig| self.updates().map(|period| window(&self.bytes, strategy, period)).max();
+        let of_method = |method: &Method| {
+            let beside = if trains_beside(method) { (MODELS - 1) * probe.model_bytes } else { 0 };
+            job(largest(&method.strategy).unwrap_or(0)) + beside
+        };
+        let mut jobs: Vec<u64> = self.experiment.method.iter().map(of_method).collect();
         jobs = jobs.repeat(self.experiment.seeds.len());
         jobs.sort_unstable_by(|a, b| b.cmp(a));
         let updating: u64 = jobs.iter().take(self.side_by_side).sum();
@@ -183,13 +190,23 @@ impl Plan<'_> {
         // Two records of each period, scored and learned from.
         let records = 2 * BLOCK * scored.len() as u64;
         let jobs = super::jobs(self.experiment).len() as u64;
-        periods + histories + self.versions() * probe.version_bytes + jobs * (scores + records)
+        periods + histories + self.versions() * probe.version_bytes + self.gains() + jobs * (scores + records)
     }
 
-    /// Versions that are there at once, at most. A frozen model's are the pre-trained one again.
+    /// Bytes of the gains that gates keep of every draw, one file per update.
+    fn gains(&self) -> u64 {
+        let gates = self.experiment.method.iter().filter_map(|method| method.gate.as_ref());
+        let of_update: u64 = gates.map(|gate| in_blocks(8 * u64::from(gate.resamples))).sum();
+        of_update * self.seeds() * self.updates().len() as u64
+    }
+
+    /// Versions that are there at once, at most. A frozen model's are the pre-trained one again; with a base model beside
+    /// the method's own there are two in one.
     fn versions(&self) -> u64 {
-        let learning = self.experiment.method.iter().filter(|method| method.strategy != StrategyConfig::Frozen);
-        let (learners, updates) = (learning.count() as u64 * self.seeds(), self.updates().len() as u64);
+        let models =
+            |method: &Method| u64::from(method.strategy != StrategyConfig::Frozen) + u64::from(trains_beside(method));
+        let learning: u64 = self.experiment.method.iter().map(models).sum();
+        let (learners, updates) = (learning * self.seeds(), self.updates().len() as u64);
         let updated = match self.experiment.keep.versions {
             KeepVersions::All => learners * updates,
             // Those before the last go when a job is done.
@@ -197,6 +214,11 @@ impl Plan<'_> {
         };
         self.seeds() + updated
     }
+}
+
+/// Whether a gate trains the incremental update beside the method's own model.
+fn trains_beside(method: &Method) -> bool {
+    method.gate.is_some() && !method.strategy.carries_base()
 }
 
 /// What a file of so many bytes takes of a disk.
@@ -343,6 +365,7 @@ mod tests {
                 {{ name = "batch-9", strategy = {{ batch = {{ window = 9, init = "scratch" }} }} }},
                 {{ name = "retrain", strategy = "retrain" }},
                 {{ name = "retrain-1", strategy = {{ retrain = {{ epochs = 1 }} }} }},
+                {{ name = "gated", strategy = {{ batch = {{ window = 2 }} }}, gate = {{}} }},
             ]
             keep = {{ versions = "{keep}", scores = true }}
             "#,
@@ -379,7 +402,7 @@ mod tests {
         for method in &experiment.method {
             for run in &results.method(&method.name).unwrap().seeds {
                 let trained: u64 = run.periods.iter().map(|record| record.trained_rows).sum();
-                assert_eq!(plan.trained_by(&method.strategy), trained, "{}, seed {}", method.name, run.seed);
+                assert_eq!(plan.trained_by(method), trained, "{}, seed {}", method.name, run.seed);
                 all += trained;
             }
         }
@@ -396,7 +419,9 @@ mod tests {
     #[test]
     fn a_run_takes_the_disk_that_was_estimated() {
         let folder = tempfile::tempdir().unwrap();
-        let (experiment, out) = (world(folder.path(), "all"), folder.path().join("out"));
+        let (mut experiment, out) = (world(folder.path(), "all"), folder.path().join("out"));
+        // The base model beside a gated method is that of "incremental", which a store keeps once.
+        experiment.method.retain(|method| method.gate.is_none());
         let estimated = estimate(&experiment, &options(&out)).unwrap().disk;
         run(&experiment, &options(&out)).unwrap();
         let taken = size(&out);

@@ -5,14 +5,13 @@ use super::contestant::{Contestant, Model};
 use super::ledger::{Ledger, Place, Scored};
 use super::publish::{parent_of, publish};
 use super::resume::{pretrained_id, pretraining, resume};
-use super::{Event, RunOptions, files, version_id};
+use super::{Event, RunOptions, served, version_id};
 use crate::experiment::{Experiment, Method, PRETRAINED};
 use anyhow::{Context, Result, bail};
 use perennial_core::rng::hash_parts;
 use perennial_core::{FeatureSet, Role, Schema};
-use perennial_data::scores::ScoreWriter;
 use perennial_eval::evaluate;
-use perennial_learn::{Env, LearnError, Learned};
+use perennial_learn::{Env, LearnError, Learned, TrainingConfig};
 use perennial_model::Encoder;
 use perennial_nn::Workers;
 use perennial_store::Store;
@@ -52,14 +51,14 @@ impl Shared<'_> {
         let features = FeatureSet::of(self.schema, data.history > 0);
         Learned::new(model, Encoder::new(features, encoder.clone()), training, seed)
     }
+}
 
-    /// Keys of users as metrics want them, where 0 is nobody: an id that happens to be 0 becomes another.
-    pub(super) fn users<'k>(&self, keys: &'k [u64]) -> Cow<'k, [u64]> {
-        let other = |&key: &u64| if key == 0 { hash_parts(&[0]) } else { key };
-        match self.schema.key_of(Role::User) {
-            Some(_) if keys.contains(&0) => keys.iter().map(other).collect(),
-            _ => Cow::Borrowed(keys),
-        }
+/// Keys of users as metrics want them, where 0 is nobody: an id that happens to be 0 becomes another.
+pub(crate) fn users_of<'k>(schema: &Schema, keys: &'k [u64]) -> Cow<'k, [u64]> {
+    let other = |&key: &u64| if key == 0 { hash_parts(&[0]) } else { key };
+    match schema.key_of(Role::User) {
+        Some(_) if keys.contains(&0) => keys.iter().map(other).collect(),
+        _ => Cow::Borrowed(keys),
     }
 }
 
@@ -84,6 +83,8 @@ pub(super) struct State {
     pub(super) pretrained: Option<Learned>,
     pub(super) timeline: Timeline,
     pub(super) seen: Seen,
+    /// Whether what was served is learned from.
+    pub(super) compares_with_served: bool,
     /// The period that is scored next.
     pub(super) next: u32,
 }
@@ -98,7 +99,8 @@ pub(super) fn pretrain(shared: &Shared<'_>, seed: u64, workers: &Workers) -> Res
     let clock = Instant::now();
     let seen = pretraining(shared)?;
     let blank = shared.blank(seed)?;
-    let update = Update { shared, place, pretrained: &blank, archive: &Seen::new(0), workers };
+    let training = &shared.experiment.training;
+    let update = Update { shared, training, place, pretrained: &blank, archive: &Seen::new(0), workers };
     let (learned, trained) = update.run(|env| perennial_learn::pretrain(blank.clone(), &seen, env))?;
     publish(shared, place, &id, None, 0..shared.periods.start, &learned, &trained, clock)
 }
@@ -146,7 +148,8 @@ fn score(shared: &Shared<'_>, place: Place<'_>, state: &State, workers: &Workers
     if let (Model::Learned(_), Some(found)) = (&state.model, shared.ledger.scored(place)?)
         && (found.data, found.receipt.scorers.first().map(|scorer| scorer.version)) == (data, Some(version))
     {
-        return Ok(fresh.rescored_by(&found.receipt)?);
+        let awaiting = fresh.rescored_by(&found.receipt)?;
+        return if state.compares_with_served { served::recall(shared, place, awaiting) } else { Ok(awaiting) };
     }
     let clock = Instant::now();
     let mut scoring = fresh.scoring();
@@ -154,23 +157,15 @@ fn score(shared: &Shared<'_>, place: Place<'_>, state: &State, workers: &Workers
     let seconds = clock.elapsed().as_secs_f64();
     let (awaiting, receipt) = scoring.finish()?;
     let outcome = awaiting.outcome();
-    let metrics = evaluate(&logits, &outcome.label, &outcome.weight, &shared.users(&outcome.user))?;
-    if shared.experiment.keep.scores {
-        keep_scores(shared, place, &outcome.event, &logits)?;
+    let metrics = evaluate(&logits, &outcome.label, &outcome.weight, &users_of(shared.schema, &outcome.user))?;
+    let compares = state.compares_with_served;
+    if shared.experiment.keep.scores || compares {
+        served::keep(shared, place, &outcome.event, &logits)?;
     }
     let Place { method, seed, period } = place;
     shared.options.watch.tell(Event::Scored { method, seed, period, metrics: &metrics });
     shared.ledger.record_scored(place, &Scored { receipt, data, metrics, seconds })?;
-    Ok(awaiting)
-}
-
-fn keep_scores(shared: &Shared<'_>, place: Place<'_>, events: &[u64], logits: &[f32]) -> Result<()> {
-    let folder = shared.options.out.join(files::SCORES).join(place.method).join(place.seed.to_string());
-    shared.options.disk.create_folder(&folder)?;
-    let mut writer =
-        ScoreWriter::create_on(&shared.options.disk, &folder.join(format!("{:04}.parquet", place.period)))?;
-    writer.write(events, logits)?;
-    Ok(writer.finish()?)
+    Ok(if compares { awaiting.with_scores(logits)? } else { awaiting })
 }
 
 fn learn(
@@ -186,8 +181,9 @@ fn learn(
         unreachable!("a learner has a model and was pre-trained")
     };
     let previous = std::mem::replace(&mut **model, pretrained.clone());
-    let update = Update { shared, place, pretrained, archive: &state.seen, workers };
-    let (learned, trained) = update.run(|env| method.strategy.update(previous, seen, env))?;
+    let training = &method.training(&shared.experiment.training);
+    let update = Update { shared, training, place, pretrained, archive: &state.seen, workers };
+    let (learned, trained) = update.run(|env| method.update(previous, seen, env))?;
     let id = version_id(&method.name, place.seed, place.period)?;
     let parent = parent_of(shared, place)?;
     publish(shared, place, &id, Some(parent), place.period..place.period + 1, &learned, &trained, clock)?;
@@ -198,6 +194,7 @@ fn learn(
 /// The circumstances of one update.
 struct Update<'a> {
     shared: &'a Shared<'a>,
+    training: &'a TrainingConfig,
     place: Place<'a>,
     pretrained: &'a Learned,
     archive: &'a Seen,
@@ -206,7 +203,7 @@ struct Update<'a> {
 
 impl Update<'_> {
     fn run<R>(&self, work: impl FnOnce(&Env<'_>) -> R) -> R {
-        let Update { shared, place: Place { method, seed, period }, pretrained, archive, workers } = *self;
+        let Update { shared, training, place: Place { method, seed, period }, pretrained, archive, workers } = *self;
         let progress = |step: u64, of: u64| {
             shared.options.watch.tell(Event::Training { method, seed, period, step, of });
             !shared.stop()
@@ -219,7 +216,7 @@ impl Update<'_> {
             })
         };
         work(&Env {
-            training: &shared.experiment.training,
+            training,
             seed,
             pretrained,
             blank: &|| shared.blank(seed),

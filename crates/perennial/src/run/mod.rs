@@ -13,6 +13,7 @@ mod ledger;
 mod publish;
 mod results;
 mod resume;
+mod served;
 mod version;
 mod watch;
 
@@ -21,11 +22,13 @@ pub use ledger::Ledger;
 pub use version::{Scorer, load_learned, scorer_of};
 pub use watch::{Event, Watch};
 
+pub(crate) use job::users_of;
+
 use crate::experiment::{Experiment, KeepVersions, Method};
 use anyhow::{Context, Result, bail};
 use contestant::Contestant;
 use job::{Job, Shared};
-use perennial_core::Digest;
+use perennial_core::{Digest, Role, Schema};
 use perennial_data::log::Log;
 use perennial_disk::Disk;
 use perennial_eval::Results;
@@ -81,6 +84,7 @@ pub fn run(experiment: &Experiment, options: &RunOptions<'_>) -> Result<Outcome>
     options.disk.create_folder(&options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
     let _lock = RunLock::acquire(&options.out)?;
     let log = Log::open(&experiment.log)?;
+    check_requests(experiment, log.schema())?;
     settle_experiment(experiment, options)?;
     options.watch.tell(Event::Preparing { log: &experiment.log });
     let prepared = prepare_log(experiment, &log, options)?;
@@ -116,6 +120,22 @@ fn announce(shared: &Shared<'_>) -> Result<()> {
     }
     shared.options.watch.tell(Event::Planned { periods: left });
     Ok(())
+}
+
+/// Refuses a loss on pairs where no two examples are of one request.
+fn check_requests(experiment: &Experiment, schema: &Schema) -> Result<()> {
+    if schema.key_of(Role::Request).is_some() || experiment.data.negatives.is_some() {
+        return Ok(());
+    }
+    let looks_at_pairs = |method: &&Method| method.training(&experiment.training).objective.needs_requests();
+    match experiment.method.iter().find(looks_at_pairs) {
+        Some(method) => bail!(
+            "method \"{}\": its objective looks at pairs of a request, but the log has no field of role \"request\" and no \
+             negatives are sampled",
+            method.name
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Stores the resolved experiment, or refuses a folder that holds the run of another one. What changes no version may

@@ -4,9 +4,11 @@ use super::job::Shared;
 use super::ledger::{Place, Updated};
 use super::resume::{data_digest, pretrained_id};
 use super::{Event, version, version_id};
+use crate::experiment::Experiment;
 use anyhow::Result;
-use perennial_learn::{Learned, Trained};
+use perennial_learn::{Learned, Trained, TrainingConfig};
 use perennial_store::{DataRange, Lineage, VersionId};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -25,7 +27,7 @@ pub(super) fn publish(
 ) -> Result<()> {
     let seconds = clock.elapsed().as_secs_f64();
     let histories = shared.prepared.state(place.period as usize)?;
-    let lineage = lineage(shared, place, parent, &learned_from);
+    let lineage = lineage(shared, place, parent, &learned_from, learned, trained)?;
     let bundle = version::bundle(learned, shared.experiment, shared.schema, &histories, lineage)?;
     {
         let _turn = shared.store_turns.read().expect("nobody panics while holding a turn");
@@ -46,7 +48,25 @@ pub(super) fn parent_of(shared: &Shared<'_>, place: Place<'_>) -> Result<Version
     }
 }
 
-fn lineage(shared: &Shared<'_>, place: Place<'_>, parent: Option<VersionId>, periods: &Range<u32>) -> Lineage {
+/// What the version was trained on, and against which earlier scores if any.
+fn objective(shared: &Shared<'_>, place: Place<'_>) -> String {
+    let Experiment { training, method, .. } = shared.experiment;
+    let method = method.iter().find(|method| method.name == place.method);
+    let TrainingConfig { objective, previous, .. } = method.map_or_else(|| training.clone(), |m| m.training(training));
+    match objective.needs_previous() {
+        true => format!("{}, earlier scores {}", objective.name(), previous.name()),
+        false => objective.name(),
+    }
+}
+
+fn lineage(
+    shared: &Shared<'_>,
+    place: Place<'_>,
+    parent: Option<VersionId>,
+    periods: &Range<u32>,
+    learned: &Learned,
+    trained: &Trained,
+) -> Result<Lineage> {
     let facts = |period: u32| shared.prepared.facts(period as usize);
     let data = DataRange {
         first_period: u64::from(periods.start),
@@ -54,14 +74,22 @@ fn lineage(shared: &Shared<'_>, place: Place<'_>, parent: Option<VersionId>, per
         start: facts(periods.start).start,
         end: facts(periods.end - 1).end,
     };
-    Lineage {
+    let mut extra = BTreeMap::new();
+    if let Some(gate) = &trained.gate {
+        extra.insert("gate".to_owned(), serde_json::to_string(gate)?);
+    }
+    if let Some(mixed) = &learned.mixed {
+        let weights: Vec<f64> = mixed.members.iter().map(|member| member.weight).collect();
+        extra.insert("weights".to_owned(), serde_json::to_string(&weights)?);
+    }
+    Ok(Lineage {
         parent,
         data: Some(data),
         strategy: place.method.to_owned(),
-        objective: shared.experiment.training.objective.name(),
+        objective: objective(shared, place),
         seed: place.seed,
         kernel_set: perennial_nn::kernel_set().to_owned(),
         created_by: format!("perennial {}", env!("CARGO_PKG_VERSION")),
-        extra: Default::default(),
-    }
+        extra,
+    })
 }

@@ -53,6 +53,7 @@ fn records(shared: &Shared<'_>, job: &Job<'_>) -> Result<Vec<PeriodRecord>> {
             score_seconds: scored.seconds,
             trained_rows: updated.as_ref().map_or(0, |updated| updated.trained.rows),
             version,
+            gate: updated.and_then(|updated| updated.trained.gate),
         })
     };
     shared.periods.clone().map(record).collect()
@@ -74,7 +75,10 @@ fn facts(shared: &Shared<'_>, period: u32) -> PeriodFacts {
 fn kind(contestant: Contestant<'_>) -> MethodKind {
     match contestant {
         Contestant::Constant | Contestant::Popularity => MethodKind::Reference,
-        Contestant::Learner(method) if method.strategy == StrategyConfig::Frozen => MethodKind::Frozen,
+        // Behind a gate there is a base model that is updated.
+        Contestant::Learner(method) if method.strategy == StrategyConfig::Frozen && method.gate.is_none() => {
+            MethodKind::Frozen
+        }
         Contestant::Learner(_) => MethodKind::Updated,
     }
 }
@@ -83,6 +87,6 @@ fn describe(contestant: Contestant<'_>) -> String {
     match contestant {
         Contestant::Constant => "learns nothing: the last period's positive rate for everyone".into(),
         Contestant::Popularity => "learns nothing: each item's smoothed positive rate over the last period".into(),
-        Contestant::Learner(method) => method.strategy.describe(),
+        Contestant::Learner(method) => method.describe(),
     }
 }

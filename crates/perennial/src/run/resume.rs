@@ -8,7 +8,7 @@ use super::archive::Seen;
 use super::contestant::{Contestant, Model};
 use super::job::{Job, Shared, State};
 use super::ledger::Place;
-use super::{version, version_id};
+use super::{served, version, version_id};
 use crate::experiment::PRETRAINED;
 use anyhow::{Context, Result, bail};
 use perennial_core::{Digest, DigestBuilder, Examples, FieldKind, Span, Timestamp};
@@ -32,17 +32,18 @@ pub(super) fn resume(shared: &Shared<'_>, job: &Job<'_>) -> Result<State> {
     }
     let (timeline, next) = (timeline(shared)?, start);
     match job.contestant {
-        Contestant::Learner(_) => {
+        Contestant::Learner(method) => {
+            let compares_with_served = method.compares_with_served(&shared.experiment.training);
             let pretrained = version::load_learned(shared.store, &pretrained_id(job.seed)?)?;
             let model = Model::Learned(Box::new(pretrained.clone()));
-            let mut state = State { model, pretrained: Some(pretrained), timeline, seen, next };
+            let mut state = State { model, pretrained: Some(pretrained), timeline, seen, compares_with_served, next };
             catch_up(shared, job, &mut state)?;
             Ok(state)
         }
         reference => {
             let parts = last_observed(shared)?;
             let model = reference.reference(parts.iter().map(|part| &**part)).expect("it is a reference");
-            Ok(State { model, pretrained: None, timeline, seen, next })
+            Ok(State { model, pretrained: None, timeline, seen, compares_with_served: false, next })
         }
     }
 }
@@ -53,7 +54,10 @@ fn catch_up(shared: &Shared<'_>, job: &Job<'_>, state: &mut State) -> Result<()>
     while state.next <= last {
         check_data(shared, job.place(state.next), state.next..state.next + 1)?;
         let scored = shared.ledger.scored(job.place(state.next))?.context("a done period was scored")?;
-        let awaiting = shared.prepared.fresh(state.next as usize)?.rescored_by(&scored.receipt)?;
+        let mut awaiting = shared.prepared.fresh(state.next as usize)?.rescored_by(&scored.receipt)?;
+        if state.compares_with_served {
+            awaiting = served::recall(shared, job.place(state.next), awaiting)?;
+        }
         let seen = state.timeline.close(awaiting)?;
         state.seen.push(seen);
         state.next += 1;

@@ -364,3 +364,11 @@ fn every_example_is_an_experiment() {
     }
     assert!(names.iter().any(|name| name == "ml-100k") && names.len() >= 3, "{names:?}");
 }
+
+#[test]
+fn every_example_of_a_split_can_be_read() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/split");
+    let experiment = perennial::split::SplitExperiment::read(&folder.join("frappe.toml")).unwrap();
+    let schema = std::fs::read_to_string(experiment.schema).unwrap();
+    assert_eq!(perennial::core::Schema::parse(&schema).unwrap().name, "frappe");
+}

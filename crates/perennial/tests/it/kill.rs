@@ -6,6 +6,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// A method behind a gate that may open after every period.
+const GATED: &str = r#"
+    [[method]]
+    name = "gated"
+    strategy = { batch = { window = 2 } }
+    gate = { window = 1, min_periods = 1, resamples = 100, promote = { margin = 0.0, confidence = 0.6 } }
+"#;
+
 fn command(experiment: &Path, out: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_perennial"));
     command.arg("run").arg(experiment).arg("--out").arg(out).args(["--json", "--workers", "2"]);
@@ -24,7 +32,7 @@ fn a_run_killed_at_random_moments_ends_with_the_same_digest() {
     let kills: usize = std::env::var("PERENNIAL_KILLS").map_or(12, |text| text.parse().unwrap());
     let log = write_log();
     let path = log.path().join("experiment.toml");
-    std::fs::write(&path, experiment_text(log.path())).unwrap();
+    std::fs::write(&path, experiment_text(log.path()) + GATED).unwrap();
     let undisturbed = log.path().join("undisturbed");
     let clock = Instant::now();
     assert!(command(&path, &undisturbed).status().unwrap().success());

@@ -5,9 +5,11 @@
 mod bad_input;
 mod command_line;
 mod desk;
+mod gate;
 mod kill;
 mod leak;
 mod real_data;
 mod resume;
+mod train;
 mod world;
 mod write_point;

@@ -45,7 +45,7 @@ fn so_is_one_whose_model_normalises_and_drops() {
 fn check_growth(whole: &Experiment) {
     let mut part = whole.clone();
     part.seeds.truncate(1);
-    part.method.truncate(2);
+    part.method.remove(0);
     part.protocol.periods = Some(2);
     let folder = tempfile::tempdir().unwrap();
     let run = |experiment, name: &str| {
@@ -57,6 +57,41 @@ fn check_growth(whole: &Experiment) {
     let expected = run(whole, "whole");
     assert_ne!(first, expected);
     assert_eq!(run(whole, "grown"), expected);
+}
+
+/// A method that learns from what it served cannot go on without it.
+#[test]
+fn served_scores_that_are_gone_are_named() {
+    let log = write_log();
+    let whole = experiment(log.path());
+    let mut part = whole.clone();
+    part.protocol.periods = Some(2);
+    let out = tempfile::tempdir().unwrap();
+    run_on(&part, out.path(), 1, Disk::default()).unwrap();
+    let kept = |method: &str| out.path().join("scores").join(method).join("1/0002.parquet");
+    assert!(!kept("incremental").exists(), "it compares with nothing");
+    std::fs::remove_file(kept("batch-2")).unwrap();
+    let error = format!("{:#}", run_on(&whole, out.path(), 1, Disk::default()).unwrap_err());
+    assert!(error.contains("learns from what it served") && error.contains("0002.parquet"), "got: {error}");
+}
+
+/// The objective is a method's own: with the loss of the others it would have become another model.
+#[test]
+fn a_loss_against_what_was_served_changes_the_model() {
+    let log = write_log();
+    let with = experiment(log.path());
+    let mut without = with.clone();
+    without.method.iter_mut().for_each(|method| method.objective = None);
+    let out = tempfile::tempdir().unwrap();
+    let versions = |experiment, name: &str| {
+        let out = out.path().join(name);
+        let outcome = run_on(experiment, &out, 1, Disk::default()).unwrap();
+        left_by(&out, &outcome).versions
+    };
+    let (with, without) = (versions(&with, "with"), versions(&without, "without"));
+    let same: Vec<bool> = with.iter().map(|(id, digest)| without.get(id) == Some(digest)).collect();
+    let expected: Vec<bool> = with.keys().map(|id| !id.as_str().starts_with("batch-2/")).collect();
+    assert_eq!(same, expected, "{:?}", with.keys());
 }
 
 /// Asks to stop when so many rows were prepared.

@@ -78,6 +78,7 @@ pub(crate) fn experiment_text(folder: &Path) -> String {
         [[method]]
         name = "batch-2"
         strategy = {{ batch = {{ window = 2 }} }}
+        objective = {{ bce = 0.7, self_correction = 0.3 }}
         "#,
         folder.join(LOG_DIR)
     )

@@ -25,6 +25,9 @@ pub struct FieldsConfig {
     pub init: EmbeddingInit,
     /// Initial values of the vectors of one domain, where they differ from `init`.
     pub init_of: BTreeMap<String, EmbeddingInit>,
+    /// Initial values of the weights of a linear part, where the model has one. Zero, where a convex model may start;
+    /// FuxiCTR starts them as it does vectors.
+    pub linear_init: EmbeddingInit,
 }
 
 impl Default for FieldsConfig {
@@ -35,6 +38,7 @@ impl Default for FieldsConfig {
             history: History::Mean,
             init: EmbeddingInit::Normal { std: 1e-4 },
             init_of: BTreeMap::new(),
+            linear_init: EmbeddingInit::Zero,
         }
     }
 }

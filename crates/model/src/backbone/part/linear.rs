@@ -24,16 +24,18 @@ impl LinearPart {
         encoder: &Encoder,
         recipe: &mut Recipe,
     ) -> Result<LinearPart, ModelError> {
-        LinearPart::build("fields.inputs", config.inputs.as_deref(), config.history, encoder, recipe)
+        let FieldsConfig { inputs, history, linear_init, .. } = config;
+        LinearPart::build("fields.inputs", inputs.as_deref(), *history, *linear_init, encoder, recipe)
     }
 
     /// Declares one table `linear.<feature>` of width 1 per feature of ids, so that an id may weigh differently as
-    /// the item at hand and as one of the past; `linear.numbers [numbers, 1]` and `linear.bias [1, 1]`. All start at
-    /// zero, where a convex model may.
+    /// the item at hand and as one of the past; `linear.numbers [numbers, 1]` and `linear.bias [1, 1]`. Weights start
+    /// as `init` says, the bias at zero.
     pub(in crate::backbone) fn build(
         key: &str,
         inputs: Option<&[String]>,
         history: History,
+        init: EmbeddingInit,
         encoder: &Encoder,
         recipe: &mut Recipe,
     ) -> Result<LinearPart, ModelError> {
@@ -43,13 +45,13 @@ impl LinearPart {
                 Input::Number => numbers.push(Lookup::Number { feature }),
                 Input::Row(vocab) | Input::Bag(vocab) => {
                     let name = format!("linear.{}", encoder.features().features[feature].name);
-                    let table = recipe.table(name, vocab, 1, EmbeddingInit::Zero);
+                    let table = recipe.table(name, vocab, 1, init);
                     rows.push(Lookup::Rows { table, feature, pool: history.pool() });
                 }
             }
         }
-        let weights =
-            (!numbers.is_empty()).then(|| recipe.dense("linear.numbers", [numbers.len(), 1], DenseInit::Zero));
+        let shape = [numbers.len(), 1];
+        let weights = (!numbers.is_empty()).then(|| recipe.dense("linear.numbers", shape, DenseInit::of(init, shape)));
         let bias = recipe.dense("linear.bias", [1, 1], DenseInit::Zero);
         rows.iter().chain(&numbers).for_each(|lookup| recipe.look_up(*lookup));
         Ok(LinearPart { rows, numbers, weights, bias })

@@ -3,16 +3,17 @@
 //! Objects of a version: `schema.toml`, `experiment.toml`, `model.json` (names, sizes and the step count),
 //! `dense.safetensors`, `optimiser/<slot>.safetensors`, `statistics.safetensors`, `table/<n>/<plane>/<chunk>`,
 //! `encoder.json`, `vocabulary/<n>`, `histories`. What a strategy remembers and what it generated lie under `memory/`
-//! and `generated/` ([`pieces`]). A version is closed under serving: nothing else is needed to score rows.
+//! and `generated/`, models that answer together under `mixed/`, a gate with its base model under `gate/` ([`pieces`]). A version is closed under serving: nothing
+//! else is needed to score rows.
 
 mod parameters;
 mod pieces;
 
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Method};
 use anyhow::{Context, Result, bail};
 use perennial_core::{Digest, DigestBuilder, Schema};
-use perennial_learn::{Learned, Memory, generated_pieces, restore_generated};
-use perennial_model::{Backbone, Encoder, Generated, Params, Servable, Serving, StatisticSpec};
+use perennial_learn::{Gate, Learned, Memory, generated_pieces, mixed_pieces, restore_generated, restore_mixed};
+use perennial_model::{Backbone, Encoder, Params, Servable, Serving, StatisticSpec};
 use perennial_store::{Bundle, Lineage, Loaded, Store, VersionId};
 use perennial_stream::HistoryState;
 use perennial_table::{Header, Table};
@@ -37,10 +38,8 @@ pub struct Scorer {
     pub schema: Schema,
     /// The experiment that made the version.
     pub experiment: Experiment,
-    /// The base model.
-    pub servable: Servable,
-    /// What is served in its place, if anything.
-    pub generated: Option<Generated>,
+    /// What answers requests, without what only updates need.
+    pub learned: Learned,
     /// Histories as they stood when the version's last period closed.
     pub histories: HistoryState,
     /// Content digest of the version.
@@ -74,6 +73,12 @@ pub(super) fn bundle(
     if let Some(generated) = &learned.generated {
         pieces::write("generated", &generated_pieces(generated), &mut objects)?;
     }
+    if let Some(mixed) = &learned.mixed {
+        pieces::write("mixed", &mixed_pieces(mixed), &mut objects)?;
+    }
+    if let Some(gate) = &learned.gate {
+        pieces::write("gate", &gate.pieces(), &mut objects)?;
+    }
     let content =
         DigestBuilder::new("version").digest(&learned.digest()).bytes(histories).str(&schema.to_toml()).finish();
     Ok(Bundle { objects, lineage, content })
@@ -90,24 +95,17 @@ pub fn load_learned(store: &Store, id: &VersionId) -> Result<Learned> {
 pub fn scorer_of(store: &Store, id: &VersionId) -> Result<Scorer> {
     let mut loaded = store.load(id)?;
     let experiment = experiment_of(&loaded)?;
-    let read = || {
-        let (servable, _) = base_of(&mut loaded, &experiment)?;
-        let generated = generated_of(&mut loaded, &servable)?;
-        Ok::<_, anyhow::Error>((servable, generated))
-    };
-    let (servable, generated) = { read }().with_context(|| format!("version {id}"))?;
+    let forgetful = without_memory(&mut loaded, &experiment).with_context(|| format!("version {id}"))?;
     let schema = Schema::parse(&text_of(&loaded, "schema.toml")?)?;
     let histories = HistoryState::from_bytes(loaded.object("histories")?)?;
-    Ok(Scorer { schema, experiment, servable, generated, histories, content: loaded.manifest.content })
+    let learned = forgetful.served_only();
+    Ok(Scorer { schema, experiment, learned, histories, content: loaded.manifest.content })
 }
 
 impl Scorer {
     /// What answers requests.
     pub fn serving(&self) -> Serving<'_> {
-        match &self.generated {
-            None => self.servable.serving(),
-            Some(generated) => self.servable.serving_generated(generated),
-        }
+        self.learned.serving()
     }
 }
 
@@ -121,18 +119,35 @@ fn text_of(loaded: &Loaded, name: &str) -> Result<String> {
 }
 
 fn learned_of(loaded: &mut Loaded, experiment: &Experiment) -> Result<Learned> {
-    let (servable, step) = base_of(loaded, experiment)?;
-    let generated = generated_of(loaded, &servable)?;
-    let strategy = experiment.method.iter().find(|method| method.name == loaded.manifest.lineage.strategy);
-    let memory = match strategy {
-        Some(method) => method.strategy.restore(pieces::read("memory", loaded)?, servable.backbone.spec())?,
+    let learned = without_memory(loaded, experiment)?;
+    let spec = learned.servable.backbone.spec();
+    let memory = match method_of(loaded, experiment) {
+        Some(method) => method.strategy.restore(pieces::read("memory", loaded)?, spec)?,
         None => Memory::Nothing,
     };
-    Ok(Learned { servable, step, generated, memory })
+    Ok(Learned { memory, ..learned })
 }
 
-fn generated_of(loaded: &mut Loaded, servable: &Servable) -> Result<Option<Generated>> {
-    Ok(restore_generated(pieces::read("generated", loaded)?, servable.backbone.spec())?)
+/// All of a model but what its strategy remembers.
+fn without_memory(loaded: &mut Loaded, experiment: &Experiment) -> Result<Learned> {
+    let (servable, step) = base_of(loaded, experiment)?;
+    let spec = servable.backbone.spec();
+    let generated = restore_generated(pieces::read("generated", loaded)?, spec)?;
+    let mixed = restore_mixed(pieces::read("mixed", loaded)?, spec)?;
+    let gate = gate_of(loaded, experiment, &servable)?;
+    Ok(Learned { servable, step, generated, mixed, memory: Memory::Nothing, gate })
+}
+
+/// The method that made a version; `None` for the pre-trained ones.
+fn method_of<'a>(loaded: &Loaded, experiment: &'a Experiment) -> Option<&'a Method> {
+    experiment.method.iter().find(|method| method.name == loaded.manifest.lineage.strategy)
+}
+
+fn gate_of(loaded: &mut Loaded, experiment: &Experiment, servable: &Servable) -> Result<Option<Box<Gate>>> {
+    match method_of(loaded, experiment).and_then(|method| method.gate.as_ref()) {
+        None => Ok(None),
+        Some(gate) => Ok(gate.restore(pieces::read("gate", loaded)?, &servable.backbone, &experiment.training)?),
+    }
 }
 
 /// The base model and its step count.

@@ -1,0 +1,172 @@
+//! Training on one static split: every method and seed, resumable between them.
+//!
+//! ```text
+//! <out>/experiment.toml          the experiment, every default spelled out
+//! <out>/data/<digest>/           what the files hold, as canonical logs and prepared examples
+//! <out>/runs/<method>/<seed>.json  one finished run; kept, and not run again
+//! <out>/results.json             all of them
+//! ```
+
+mod config;
+mod data;
+mod record;
+mod watch;
+
+pub use config::{SplitExperiment, SplitMethod, SplitPart, Stretch};
+pub use watch::{SplitEvent, SplitWatch};
+
+use anyhow::{Context, Result, bail};
+use data::Data;
+use perennial_core::{Digest, FeatureSet};
+use perennial_disk::Disk;
+use perennial_eval::{SPLIT_FORMAT, SplitMethodResults, SplitResults, SplitRun};
+use perennial_learn::{LearnError, Learned, SplitEnv, fit_split};
+use perennial_model::encoder::Unseen;
+use perennial_model::{Encoder, EncoderConfig};
+use perennial_nn::Workers;
+use perennial_store::RunLock;
+use record::Records;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Where and how to train; nothing here changes any result.
+pub struct SplitOptions<'a> {
+    /// Folder of the results; made if it is not there.
+    pub out: PathBuf,
+    /// Threads.
+    pub workers: usize,
+    /// The disk; one that is made to fail, in tests.
+    pub disk: Disk,
+    /// Is told what happens, and may ask to stop.
+    pub watch: &'a dyn SplitWatch,
+}
+
+/// Name of the results in the folder.
+pub const RESULTS: &str = "results.json";
+
+/// Trains what the folder does not hold yet, and gathers all results.
+pub fn train(experiment: &SplitExperiment, options: &SplitOptions<'_>) -> Result<SplitResults> {
+    options.disk.create_folder(&options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
+    let _lock = RunLock::acquire(&options.out)?;
+    let data = Data::load(experiment, options)?;
+    let training = Training { experiment, data: &data, options, workers: Workers::new(options.workers) };
+    let methods = training.all()?;
+    let results = SplitResults {
+        format: SPLIT_FORMAT,
+        experiment: experiment.name.clone(),
+        data: data.schema.name.clone(),
+        rows: data.rows(),
+        watch: experiment.schedule.watch,
+        report_epochs: experiment.report_epochs.clone(),
+        methods,
+    };
+    write(options, "experiment.toml", experiment.to_toml().as_bytes())?;
+    write(options, RESULTS, results.to_json().as_bytes())?;
+    Ok(results)
+}
+
+fn write(options: &SplitOptions<'_>, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = options.out.join(name);
+    options.disk.replace(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Folder for an experiment that names none.
+pub fn default_folder(experiment: &SplitExperiment) -> PathBuf {
+    Path::new("runs").join(&experiment.name)
+}
+
+/// What all runs have in common.
+struct Training<'a> {
+    experiment: &'a SplitExperiment,
+    data: &'a Data,
+    options: &'a SplitOptions<'a>,
+    workers: Workers,
+}
+
+impl Training<'_> {
+    /// The runs of all methods: found, or made.
+    fn all(&self) -> Result<Vec<SplitMethodResults>> {
+        let records = Records { folder: self.options.out.join("runs"), disk: &self.options.disk };
+        let runs = || {
+            let methods = self.experiment.method.iter();
+            methods.flat_map(|method| self.experiment.seeds.iter().map(move |&seed| (method, seed)))
+        };
+        // All are looked at first: a folder of another experiment is refused before hours of training, not after.
+        let found = runs().map(|(method, seed)| records.find(&method.name, seed, self.key(method, seed)));
+        let found = found.collect::<Result<Vec<_>>>()?;
+        self.options.watch.tell(SplitEvent::Planned { runs: found.iter().filter(|run| run.is_none()).count() });
+        let mut done = Vec::with_capacity(found.len());
+        for ((method, seed), found) in runs().zip(found) {
+            done.push(match found {
+                Some(run) => run,
+                None => {
+                    let run =
+                        self.run(method, seed).with_context(|| format!("method \"{}\", seed {seed}", method.name))?;
+                    records.keep(&method.name, seed, self.key(method, seed), &run)?;
+                    run
+                }
+            });
+        }
+        let mut done = done.into_iter();
+        let of = |method: &SplitMethod| SplitMethodResults {
+            name: method.name.clone(),
+            objective: method.objective(&self.experiment.training).name(),
+            previous: method.earlier(&self.experiment.training).map(|earlier| earlier.describe()),
+            seeds: done.by_ref().take(self.experiment.seeds.len()).collect(),
+        };
+        Ok(self.experiment.method.iter().map(of).collect())
+    }
+
+    /// Digest of all that a run depends on.
+    fn key(&self, method: &SplitMethod, seed: u64) -> Digest {
+        self.experiment.key(method, seed, self.data.digest)
+    }
+
+    fn run(&self, method: &SplitMethod, seed: u64) -> Result<SplitRun> {
+        let clock = Instant::now();
+        let (watch, name) = (self.options.watch, method.name.as_str());
+        if watch.stop() {
+            bail!(LearnError::Stopped);
+        }
+        let training = method.training(&self.experiment.training);
+        let env = SplitEnv {
+            training: &training,
+            schedule: &self.experiment.schedule,
+            seed,
+            blank: &|seed| self.blank(method, seed),
+            workers: &self.workers,
+            progress: &|step| {
+                watch.tell(SplitEvent::Training { method: name, seed, step });
+                !watch.stop()
+            },
+            epoch: &|epoch| watch.tell(SplitEvent::Epoch { method: name, seed, epoch }),
+        };
+        let fitted = fit_split(self.data.split(), method.earlier(&self.experiment.training), &env)?;
+        let run = SplitRun {
+            seed,
+            parameters: parameters(&fitted.learned),
+            best: fitted.best,
+            epochs: fitted.epochs,
+            digest: fitted.learned.digest(),
+            seconds: clock.elapsed().as_secs_f64(),
+        };
+        watch.tell(SplitEvent::Finished { method: name, run: &run });
+        Ok(run)
+    }
+
+    /// A model that has learned nothing. Ids that are not in what it will learn from share the unknown row, as in the
+    /// public benchmarks.
+    fn blank(&self, method: &SplitMethod, seed: u64) -> Result<Learned, LearnError> {
+        let config = EncoderConfig { unseen: Unseen::Unknown, numeric: self.experiment.numeric };
+        let encoder = Encoder::new(FeatureSet::of(&self.data.schema, false), config);
+        Learned::new(&method.model, encoder, &self.experiment.training, seed)
+    }
+}
+
+/// Numbers that training may move: the row of padding is none.
+fn parameters(learned: &Learned) -> u64 {
+    let params = &learned.servable.params;
+    let dense = params.dense.iter().map(|dense| dense.values.len() as u64);
+    let tables = params.tables.iter().map(|table| u64::from(table.rows() - 1) * table.dim() as u64);
+    dense.chain(tables).sum()
+}
