@@ -97,7 +97,6 @@ impl Transferring {
 
     /// The mean loss of the selected batch on what is made, and its gradients by what is wanted. `noise` is the key of a
     /// training step's random choices.
-    #[expect(clippy::too_many_arguments, reason = "what is made, a batch, a loss and how it is computed")]
     pub(crate) fn differentiate(
         &mut self,
         through: Through<'_>,
