@@ -145,6 +145,14 @@ impl Params {
         builder.finish()
     }
 
+    /// Bytes of values alone, as a generated model or a snapshot holds them.
+    pub fn value_bytes(&self) -> usize {
+        let dense: usize = self.dense.iter().map(|d| d.values.len()).sum();
+        let statistics: usize = self.statistics.iter().map(|s| s.values.len()).sum();
+        let tables: usize = self.tables.iter().map(|table| table.rows() as usize * table.dim()).sum();
+        4 * (dense + statistics + tables)
+    }
+
     /// Bytes in memory, shared pages counted in full.
     pub fn bytes(&self) -> usize {
         let dense: usize = self.dense.iter().map(|d| 4 * d.values.len() * (1 + d.slots.len())).sum();

@@ -11,6 +11,7 @@
 use crate::generated::past_of;
 use crate::memory::Pieces;
 use crate::meta::{Schedule, Sequence, StepLoss, Unrolled, Window};
+use crate::remembered::{Remembered, bytes_of};
 use crate::trainer::{encode, fit};
 use crate::{Env, LearnError, Learned, Trained};
 use perennial_core::Encoded;
@@ -165,6 +166,25 @@ impl AsmgGru {
             (_, StepLoss::Last) => 0,
             _ => self.sequence as usize - 1,
         }
+    }
+
+    /// Passes of the generator over whole periods in the `nth` update (from 0): how many periods before the newest.
+    pub(super) fn generator_passes(&self, nth: usize) -> Vec<usize> {
+        let models = nth.min(self.limit());
+        let judged = match self.step_loss() {
+            _ if models < self.needed() => 0,
+            StepLoss::Last => 1,
+            StepLoss::Linear | StepLoss::Uniform | StepLoss::Exponential => models,
+        };
+        (0..judged).collect::<Vec<_>>().repeat(self.epochs as usize)
+    }
+
+    /// What it remembers after so many updates: past models, states, and the generator with the state of its optimiser.
+    pub(crate) fn remembered(&self, learned: &Learned, updates: usize) -> Remembered {
+        let Servable { backbone, params, .. } = &learned.servable;
+        let generator = Generator::new(&self.generator, backbone.spec(), &self.optimiser, 0);
+        let states: usize = generator.zero_states(self.states, params).iter().map(States::bytes).sum();
+        Remembered::generator(bytes_of(&generator.weights) + states as u64, params, self.limit().min(updates))
     }
 
     fn step_loss(&self) -> StepLoss {

@@ -6,6 +6,7 @@
 
 use crate::memory::Pieces;
 use crate::meta::{Granularity, Mixture, Schedule, Weights, Window, lanes, mix};
+use crate::remembered::{Remembered, bytes_of};
 use crate::trainer::{encode, fit};
 use crate::{Env, LearnError, Learned, Trained};
 use perennial_core::Encoded;
@@ -98,6 +99,19 @@ impl AsmgLinear {
 
     pub(super) fn describe(&self) -> String {
         format!("weighted sum of the last {} models (ASMG-Linear)", self.sequence)
+    }
+
+    /// Passes of the weights over whole periods in the `nth` update (from 0): how many periods before the newest.
+    pub(super) fn generator_passes(&self, nth: usize) -> Vec<usize> {
+        let learns = self.constraint != Constraint::Fixed && nth >= self.sequence as usize;
+        if learns { vec![0; self.epochs as usize] } else { Vec::new() }
+    }
+
+    /// What it remembers after so many updates: past models, and their weights.
+    pub(crate) fn remembered(&self, learned: &Learned, updates: usize) -> Remembered {
+        let Servable { backbone, params, .. } = &learned.servable;
+        let weights = bytes_of(&self.blank(backbone.spec()).trained);
+        Remembered::generator(weights, params, (self.sequence as usize).min(updates))
     }
 
     pub(super) fn update(

@@ -182,6 +182,40 @@ impl StrategyConfig {
         }
     }
 
+    /// Earlier periods whose examples the base model is trained on together with the newest.
+    pub fn window(&self) -> usize {
+        match self {
+            StrategyConfig::Batch(_) | StrategyConfig::Retrain(_) => self.reach(),
+            StrategyConfig::Frozen
+            | StrategyConfig::Incremental
+            | StrategyConfig::IncCtr(_)
+            | StrategyConfig::Spmf(_)
+            | StrategyConfig::AsmgGru(_)
+            | StrategyConfig::AsmgLinear(_)
+            | StrategyConfig::Mixture(_)
+            | StrategyConfig::Sml(_) => 0,
+        }
+    }
+
+    /// Passes over whole periods that the `nth` update (from 0) makes to train generators, or the base model through them,
+    /// with `epochs` passes of the base model over a period: for each pass, how many periods before the newest.
+    pub fn generator_passes(&self, nth: usize, epochs: u32) -> Vec<usize> {
+        match self {
+            StrategyConfig::AsmgGru(asmg) => asmg.generator_passes(nth),
+            StrategyConfig::AsmgLinear(asmg) => asmg.generator_passes(nth),
+            StrategyConfig::Sml(sml) => sml.generator_passes(nth, epochs),
+            StrategyConfig::Mixture(mixture) => {
+                mixture.experts.iter().flat_map(|expert| expert.generator_passes(nth, epochs)).collect()
+            }
+            StrategyConfig::Frozen
+            | StrategyConfig::Incremental
+            | StrategyConfig::Batch(_)
+            | StrategyConfig::Retrain(_)
+            | StrategyConfig::IncCtr(_)
+            | StrategyConfig::Spmf(_) => Vec::new(),
+        }
+    }
+
     /// Whether the base model that it trains is that of the plain incremental update, bit for bit, whatever is served in
     /// its place. A gate trains that model itself where it is not.
     pub fn carries_base(&self) -> bool {

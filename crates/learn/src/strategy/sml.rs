@@ -30,6 +30,7 @@ use crate::descent::Descent;
 use crate::memory::Pieces;
 use crate::meta::{Through, Transferring};
 use crate::order::Order;
+use crate::remembered::{Remembered, bytes_of};
 use crate::trainer::{Stepped, admit, each_batch, encode};
 use crate::{Env, LearnError, Learned, Trained};
 use perennial_core::Encoded;
@@ -114,6 +115,21 @@ impl Sml {
     /// Earlier periods that an update needs again.
     pub(super) fn reach(&self) -> usize {
         usize::from(self.rounds > 1)
+    }
+
+    /// Passes over whole periods in the `nth` update (from 0), of the networks and of the updated version in further rounds:
+    /// how many periods before the newest. There is nothing to transfer in the first.
+    pub(super) fn generator_passes(&self, nth: usize, epochs: u32) -> Vec<usize> {
+        let newest = vec![0; (self.rounds * self.epochs) as usize];
+        let before = vec![1; ((self.rounds - 1) * epochs) as usize];
+        if nth == 0 { Vec::new() } else { [newest, before].concat() }
+    }
+
+    /// What it remembers: the previous version, and the networks with the state of their optimiser.
+    pub(crate) fn remembered(&self, learned: &Learned) -> Result<Remembered, LearnError> {
+        let Servable { backbone, params, .. } = &learned.servable;
+        let transfer = Transfer::new(&self.transfer, backbone.spec(), &self.optimiser, 0)?;
+        Ok(Remembered::generator(bytes_of(&transfer.weights), params, 1))
     }
 
     pub(super) fn update(
