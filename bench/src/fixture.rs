@@ -61,7 +61,7 @@ pub fn model_of(config: &BackboneConfig, shape: &Shape, training: &TrainingConfi
 /// Encoded examples with ids drawn over the whole tables.
 pub fn examples(shape: &Shape, ids: Ids, rows: usize) -> Encoded {
     let mut stream = Stream::new(&[7]);
-    let mut draw = sampler(shape, ids);
+    let mut draw = ids.sampler(shape.ids, shape.drawn);
     let mut many = |n: usize| (0..n).map(|_| RESERVED_ROWS as u32 + draw(&mut stream)).collect::<Vec<u32>>();
     let (users, items, past) = (many(rows), many(rows), many(rows * shape.history));
     let len = shape.history as u32;
@@ -102,20 +102,21 @@ fn count_distinct(ids: &mut Vec<u32>) -> usize {
     ids.len()
 }
 
-fn sampler(shape: &Shape, how: Ids) -> impl FnMut(&mut Stream) -> u32 {
-    let drawn = shape.drawn;
-    // Ranks are scattered over the rows, as ids that arrive over time are.
-    let mut rows: Vec<u32> = (0..shape.ids as u32).collect();
-    Stream::new(&[9]).shuffle(&mut rows);
-    rows.truncate(drawn);
-    let power = match how {
-        Ids::Uniform => 0.0,
-        Ids::Zipf => -1.05,
-    };
-    let mut sums: Vec<f64> = (1..=drawn).map(|rank| (rank as f64).powf(power)).collect();
-    (1..drawn).for_each(|i| sums[i] += sums[i - 1]);
-    move |stream| {
-        let at = stream.unit_f64() * sums[drawn - 1];
-        rows[sums.partition_point(|sum| *sum < at).min(drawn - 1)]
+impl Ids {
+    /// Draws from `drawn` of `ids` rows. Ranks are scattered over the rows, as ids that arrive over time are.
+    pub fn sampler(self, ids: usize, drawn: usize) -> impl FnMut(&mut Stream) -> u32 {
+        let mut rows: Vec<u32> = (0..ids as u32).collect();
+        Stream::new(&[9]).shuffle(&mut rows);
+        rows.truncate(drawn);
+        let power = match self {
+            Ids::Uniform => 0.0,
+            Ids::Zipf => -1.05,
+        };
+        let mut sums: Vec<f64> = (1..=drawn).map(|rank| (rank as f64).powf(power)).collect();
+        (1..drawn).for_each(|i| sums[i] += sums[i - 1]);
+        move |stream| {
+            let at = stream.unit_f64() * sums[drawn - 1];
+            rows[sums.partition_point(|sum| *sum < at).min(drawn - 1)]
+        }
     }
 }

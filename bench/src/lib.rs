@@ -1,4 +1,5 @@
-//! What the benchmarks share: a click log in memory, a model for it, and honest timing.
+//! What the benchmarks share: logs in memory, models for them, and honest timing.
 
 pub mod fixture;
 pub mod timing;
+pub mod wide;

@@ -1,6 +1,7 @@
 //! Gradients of the rows that a batch touched, summed by row.
 
 use crate::gather::Place;
+use crate::prefetch::prefetch;
 use crate::touches::{Part, Touch};
 
 /// Sums by row, in order of first touch, and the place of each row among them.
@@ -50,7 +51,12 @@ impl Accumulator {
         self.places.grow_to(self.limit);
         self.places.find(part.touches, &mut self.rows, &mut self.found);
         self.sums.resize(self.rows.len() * dim, 0.0);
+        let far = size_of_val(grads) > NEAR;
         for (index, (&touch, &place)) in part.touches.iter().zip(&self.found).enumerate() {
+            if far {
+                let ahead = part.touches[(index + AHEAD).min(part.touches.len() - 1)];
+                prefetch(&grads[at.start(ahead.position as usize)..][..dim]);
+            }
             let weight = part.weight(index, touch);
             let gradient = &grads[at.start(touch.position as usize)..][..dim];
             let sum = &mut self.sums[place as usize * dim..][..dim];
@@ -67,6 +73,12 @@ impl Accumulator {
         self.sums.clear();
     }
 }
+
+/// Gradients of more bytes are not in the nearest cache when their turn comes: those of a wide batch.
+const NEAR: usize = 64 << 10;
+
+/// Touches between asking for a gradient, or a place, and using it.
+const AHEAD: usize = 12;
 
 /// Most rows of a shard whose places are looked up in a list: its 64 kB stay in a near cache.
 const LISTED: usize = 1 << 14;
@@ -126,7 +138,9 @@ fn find_listed(first: u32, of_row: &mut [u32], touches: &[Touch], rows: &mut Vec
     let mut count = rows.len();
     // Each touch writes its row where the next new one goes; only if it is new, the place counts as taken.
     rows.resize(count + touches.len() + 1, 0);
-    for (found, touch) in found.iter_mut().zip(touches) {
+    for (index, (found, touch)) in found.iter_mut().zip(touches).enumerate() {
+        let ahead = touches[(index + AHEAD).min(touches.len() - 1)];
+        prefetch(&of_row[ahead.slot as usize..][..1]);
         let known = &mut of_row[touch.slot as usize];
         let next = first + count as u32;
         let new = *known < first;

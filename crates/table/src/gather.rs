@@ -69,6 +69,7 @@ pub trait Rows: Sync {
         dispatch(
             #[inline(always)]
             || match dim {
+                1 => gather_fixed::<1>(self, column, index, pool, (out, place), recorder),
                 8 => gather_fixed::<8>(self, column, index, pool, (out, place), recorder),
                 16 => gather_fixed::<16>(self, column, index, pool, (out, place), recorder),
                 32 => gather_fixed::<32>(self, column, index, pool, (out, place), recorder),

@@ -150,6 +150,7 @@ impl Shard {
         dispatch(
             #[inline(always)]
             || match self.dim {
+                1 => self.sums.add::<1>(part, grads, place),
                 8 => self.sums.add::<8>(part, grads, place),
                 16 => self.sums.add::<16>(part, grads, place),
                 32 => self.sums.add::<32>(part, grads, place),
@@ -205,6 +206,7 @@ impl Shard {
         let broken = dispatch(
             #[inline(always)]
             || match self.dim {
+                1 => self.update_rows::<1>(step),
                 8 => self.update_rows::<8>(step),
                 16 => self.update_rows::<16>(step),
                 32 => self.update_rows::<32>(step),

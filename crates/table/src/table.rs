@@ -152,7 +152,7 @@ impl Table {
     /// Whether values are too many for the second-level cache, so that asking for rows ahead pays.
     #[inline(always)]
     pub(crate) fn outgrows_cache(&self) -> bool {
-        self.rows as usize * self.spec.dim > (256 << 10) / size_of::<f32>()
+        self.rows as usize * self.spec.dim > (16 << 10) / size_of::<f32>()
     }
 
     /// Starts loading a row that will be needed soon; no row is no harm.
