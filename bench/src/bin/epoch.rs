@@ -54,11 +54,8 @@ fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let prepared = prepare_log(&wide, &arguments, folder.path())?;
     let config: BackboneConfig = serde_json::from_str(&arguments.model)?;
-    let training = TrainingConfig {
-        batch_size: arguments.batch,
-        pretrain_epochs: arguments.epochs,
-        ..TrainingConfig::default()
-    };
+    let training =
+        TrainingConfig { batch_size: arguments.batch, pretrain_epochs: arguments.epochs, ..TrainingConfig::default() };
     let blank = || {
         let encoder = Encoder::new(FeatureSet::of(&wide.schema(), false), EncoderConfig::default());
         Learned::new(&config, encoder, &training, 1)

@@ -21,6 +21,7 @@ mod reservoir;
 mod scoring;
 mod static_split;
 pub mod strategy;
+mod thinning;
 mod trainer;
 mod whole;
 
@@ -36,4 +37,5 @@ pub use previous::PreviousScores;
 pub use remembered::Remembered;
 pub use static_split::{EarlierScores, Fitted, Plateau, Schedule, SplitEnv, SplitStep, StaticSplit, fit_split};
 pub use strategy::StrategyConfig;
+pub use thinning::Thinning;
 pub use trainer::{Trained, Trainer, TrainingConfig, pretrain};

@@ -31,6 +31,9 @@ pub struct TrainingConfig {
     pub objective: Objective,
     /// Where the earlier scores come from that some terms of the loss compare with.
     pub previous: PreviousScores,
+    /// Share of the examples without a click that is trained on; scores are [put right](crate::Thinning).
+    #[serde(skip_serializing_if = "is_one")]
+    pub negatives_kept: f64,
     /// The optimiser of dense tensors and rows.
     pub optimiser: Optimiser,
     /// Which rows a step moves.
@@ -49,6 +52,7 @@ impl Default for TrainingConfig {
             pretrain_epochs: 1,
             objective: Objective::BCE,
             previous: PreviousScores::Logged,
+            negatives_kept: 1.0,
             // Adam with the rate of its paper: rarely the best, never far off.
             optimiser: Optimiser::new(Rule::ADAM, 1e-3),
             rows: RowMode::Lazy,
@@ -57,6 +61,11 @@ impl Default for TrainingConfig {
             shards: 4,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_one(share: &f64) -> bool {
+    *share == 1.0
 }
 
 impl TrainingConfig {
@@ -71,6 +80,9 @@ impl TrainingConfig {
             }
             _ if self.clip_norm.is_some_and(|norm| !(norm > 0.0 && norm.is_finite())) => {
                 fail("training.clip_norm", "the norm must be positive and finite")
+            }
+            _ if !(self.negatives_kept > 0.0 && self.negatives_kept <= 1.0) => {
+                fail("training.negatives_kept", "a share lies above 0 and is at most 1")
             }
             _ if self.shards > 1024 => fail("training.shards", "at most 1024 parts are possible"),
             _ => Ok(()),

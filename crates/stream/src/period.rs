@@ -294,6 +294,22 @@ impl SeenPeriod {
         Ok(SeenPeriod { index: self.index, parts: self.parts.iter().map(part).collect::<Result<_, E>>()? })
     }
 
+    /// The examples that `keep` says of a part and a position in it.
+    pub fn filtered(&self, keep: impl Fn(&Examples, usize) -> bool) -> SeenPeriod {
+        let part = |part: &Arc<Examples>| {
+            let index: Vec<u32> = (0..part.len() as u32).filter(|&i| keep(part, i as usize)).collect();
+            Arc::new(part.select(&index))
+        };
+        SeenPeriod { index: self.index, parts: self.parts.iter().map(part).collect() }
+    }
+
+    /// Changes every earlier score.
+    pub fn each_previous(&mut self, change: impl Fn(&mut f32)) {
+        for part in &mut self.parts {
+            Arc::make_mut(part).previous.iter_mut().for_each(&change);
+        }
+    }
+
     /// Number of examples.
     pub fn rows(&self) -> usize {
         self.parts.iter().map(|part| part.len()).sum()

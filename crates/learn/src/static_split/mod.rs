@@ -13,7 +13,7 @@ pub use schedule::{Plateau, Schedule};
 use crate::order::Order;
 use crate::scoring::score;
 use crate::trainer::{Epoch, admit, encode, settle};
-use crate::{LearnError, Learned, Trained, Trainer, TrainingConfig};
+use crate::{LearnError, Learned, Thinning, Trained, Trainer, TrainingConfig};
 use perennial_core::{Encoded, Examples};
 use perennial_eval::{PeriodMetrics, SplitEpoch, evaluate};
 use perennial_nn::Workers;
@@ -82,6 +82,8 @@ pub fn fit_split(
     earlier: Option<EarlierScores>,
     env: &SplitEnv<'_>,
 ) -> Result<Fitted, LearnError> {
+    let train = &Thinning::of(env.training).thin(split.train.clone());
+    let split = StaticSplit { train, ..split };
     match earlier {
         None => fit(split.train, split.valid, Some(split.test), env),
         Some(earlier) => fit(&earlier.rescored(split, env)?, split.valid, Some(split.test), env),
@@ -104,9 +106,9 @@ fn fit(
     while !course.ended() && course.epochs() < env.training.epochs {
         let learning_rate = course.learning_rate();
         pass(&mut learned, &data, &course, &mut trained, env)?;
-        let valid = metrics(&learned, valid, env.workers)?;
+        let valid = metrics(&learned, valid, env)?;
         course.turn(watched(&valid, env.schedule)?);
-        let test = test.map_or_else(|| Ok(PeriodMetrics::default()), |test| metrics(&learned, test, env.workers))?;
+        let test = test.map_or_else(|| Ok(PeriodMetrics::default()), |test| metrics(&learned, test, env))?;
         let epoch = SplitEpoch { epoch: course.epochs(), learning_rate, loss: trained.loss, valid, test };
         (env.epoch)(&epoch);
         epochs.push(epoch);
@@ -134,8 +136,10 @@ fn pass(
     Ok(())
 }
 
-fn metrics(learned: &Learned, part: &Examples, workers: &Workers) -> Result<PeriodMetrics, LearnError> {
-    let logits = score(learned.serving(), [part], workers)?;
+/// Of scores on the scale of the split's files.
+fn metrics(learned: &Learned, part: &Examples, env: &SplitEnv<'_>) -> Result<PeriodMetrics, LearnError> {
+    let mut logits = score(learned.serving(), [part], env.workers)?;
+    Thinning::of(env.training).correct(&mut logits);
     Ok(evaluate(&logits, &part.label, &part.weight, &part.user)?)
 }
 

@@ -120,7 +120,7 @@ fn score_log(scorer: &Scorer, log: &Log, workers: &Workers, arguments: &Argument
         let batch = batch?;
         let label = scorer.experiment.data.label.as_deref();
         let examples = scorer.histories.examples(&scorer.schema, label, &batch)?;
-        let logits = scorer.serving().score(&examples.keys, &examples.columns, examples.len(), workers)?;
+        let logits = scorer.score(&examples, workers)?;
         let events = batch.column_by_name("event_id").context("a log has event ids")?.as_primitive::<UInt64Type>();
         writer.write(events.values(), &logits)?;
         rows += logits.len() as u64;

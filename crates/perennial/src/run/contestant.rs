@@ -3,8 +3,8 @@
 use crate::experiment::Method;
 use anyhow::Result;
 use perennial_core::{Digest, DigestBuilder, Examples};
-use perennial_learn::Learned;
 use perennial_learn::reference::{Constant, Popularity};
+use perennial_learn::{Learned, Thinning};
 use perennial_nn::Workers;
 use perennial_stream::Inputs;
 
@@ -51,13 +51,16 @@ pub(super) enum Model {
 }
 
 impl Model {
-    pub(super) fn score(&self, inputs: Inputs<'_>, workers: &Workers) -> Result<Vec<f32>> {
+    /// Logits on the scale of the log; `thinning` is that of what learners were trained on.
+    pub(super) fn score(&self, inputs: Inputs<'_>, thinning: Thinning, workers: &Workers) -> Result<Vec<f32>> {
         let examples = inputs.examples();
         Ok(match self {
             Model::Constant(constant) => constant.score(examples.len()),
             Model::Popularity(popularity) => popularity.score(&examples.item),
             Model::Learned(learned) => {
-                learned.serving().score(&examples.keys, &examples.columns, examples.len(), workers)?
+                let mut logits = learned.serving().score(&examples.keys, &examples.columns, examples.len(), workers)?;
+                thinning.correct(&mut logits);
+                logits
             }
         })
     }

@@ -16,8 +16,8 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Instant;
 
-/// An estimate. Examples are exact where labels are not late, no period is empty and none are replayed from a
-/// reservoir; disk and memory are within a third of what logs of
+/// An estimate. Examples are exact where labels are not late, no period is empty, none are replayed from a reservoir and all
+/// negatives are trained on; disk and memory are within a third of what logs of
 /// 100 thousand to 500 thousand rows took on one and two workers (SPEED.md); time is right in its order of magnitude.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimate {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use perennial_core::rng::hash_parts;
 use perennial_core::{FeatureSet, Role, Schema};
 use perennial_eval::evaluate;
-use perennial_learn::{Env, LearnError, Learned, TrainingConfig};
+use perennial_learn::{Env, LearnError, Learned, Thinning, TrainingConfig};
 use perennial_model::Encoder;
 use perennial_nn::Workers;
 use perennial_store::Store;
@@ -43,6 +43,11 @@ impl Shared<'_> {
     /// Whether jobs shall end at the next safe moment.
     fn stop(&self) -> bool {
         self.failed.load(Ordering::Relaxed) || self.options.watch.stop()
+    }
+
+    /// What learners train on of what was seen, and what that does to their scores.
+    pub(super) fn thinning(&self) -> Thinning {
+        Thinning::of(&self.experiment.training)
     }
 
     /// A model that has learned nothing.
@@ -130,13 +135,16 @@ fn step(shared: &Shared<'_>, job: &Job<'_>, state: &mut State, workers: &Workers
         return Ok(());
     }
     match job.contestant {
-        Contestant::Learner(method) => learn(shared, method, place, state, &seen, workers)?,
+        Contestant::Learner(method) => {
+            let seen = shared.thinning().thin(seen);
+            learn(shared, method, place, state, &seen, workers)?;
+            state.seen.push(seen);
+        }
         reference => {
             let model = reference.reference(seen.parts().iter().map(|part| &**part));
             state.model = model.expect("a contestant is a reference or a learner");
         }
     }
-    state.seen.push(seen);
     Ok(())
 }
 
@@ -153,7 +161,8 @@ fn score(shared: &Shared<'_>, place: Place<'_>, state: &State, workers: &Workers
     }
     let clock = Instant::now();
     let mut scoring = fresh.scoring();
-    let logits = scoring.score(place.method, version, |inputs| state.model.score(inputs, workers))?;
+    let logits =
+        scoring.score(place.method, version, |inputs| state.model.score(inputs, shared.thinning(), workers))?;
     let seconds = clock.elapsed().as_secs_f64();
     let (awaiting, receipt) = scoring.finish()?;
     let outcome = awaiting.outcome();

@@ -58,7 +58,7 @@ fn catch_up(shared: &Shared<'_>, job: &Job<'_>, state: &mut State) -> Result<()>
         if state.compares_with_served {
             awaiting = served::recall(shared, job.place(state.next), awaiting)?;
         }
-        let seen = state.timeline.close(awaiting)?;
+        let seen = shared.thinning().thin(state.timeline.close(awaiting)?);
         state.seen.push(seen);
         state.next += 1;
     }
@@ -114,7 +114,7 @@ pub(super) fn data_digest(shared: &Shared<'_>, periods: Range<u32>) -> Result<Di
 
 /// All of pre-training as one seen period.
 pub(super) fn pretraining(shared: &Shared<'_>) -> Result<SeenPeriod> {
-    Ok(shared.prepared.pretraining(shared.periods.start as usize)?.0)
+    Ok(shared.thinning().thin(shared.prepared.pretraining(shared.periods.start as usize)?.0))
 }
 
 /// The timeline when pre-training has ended: it holds the periods whose labels were not all observable by then.
@@ -141,7 +141,7 @@ fn labels_can_be_late(shared: &Shared<'_>) -> bool {
 fn one_of_pretraining(shared: &Shared<'_>, period: u32) -> Result<SeenPeriod> {
     let end = end_of(shared, shared.periods.start - 1);
     let parts = vec![shared.prepared.load(period as usize)?];
-    Ok(SeenPeriod::pretraining(period as usize, end, parts).0)
+    Ok(shared.thinning().thin(SeenPeriod::pretraining(period as usize, end, parts).0))
 }
 
 /// The examples whose labels became observable during the last period of pre-training: what the references are made

@@ -10,6 +10,7 @@ mod kill;
 mod leak;
 mod real_data;
 mod resume;
+mod thinning;
 mod train;
 mod world;
 mod write_point;

@@ -11,9 +11,12 @@ mod pieces;
 
 use crate::experiment::{Experiment, Method};
 use anyhow::{Context, Result, bail};
-use perennial_core::{Digest, DigestBuilder, Schema};
-use perennial_learn::{Gate, Learned, Memory, generated_pieces, mixed_pieces, restore_generated, restore_mixed};
+use perennial_core::{Digest, DigestBuilder, Examples, Schema};
+use perennial_learn::{
+    Gate, Learned, Memory, Thinning, generated_pieces, mixed_pieces, restore_generated, restore_mixed,
+};
 use perennial_model::{Backbone, Encoder, Params, Servable, Serving, StatisticSpec};
+use perennial_nn::Workers;
 use perennial_store::{Bundle, Lineage, Loaded, Store, VersionId};
 use perennial_stream::HistoryState;
 use perennial_table::{Header, Table};
@@ -106,6 +109,13 @@ impl Scorer {
     /// What answers requests.
     pub fn serving(&self) -> Serving<'_> {
         self.learned.serving()
+    }
+
+    /// Logits of examples, on the scale of the log.
+    pub fn score(&self, examples: &Examples, workers: &Workers) -> Result<Vec<f32>> {
+        let mut logits = self.serving().score(&examples.keys, &examples.columns, examples.len(), workers)?;
+        Thinning::of(&self.experiment.training).correct(&mut logits);
+        Ok(logits)
     }
 }
 
