@@ -1,8 +1,8 @@
 //! One step down the gradients of a batch, whoever computed them.
 
-use perennial_model::{Params, TableId};
+use perennial_model::{Group, ModelSpec, Params, Steps, TableId};
 use perennial_nn::Workers;
-use perennial_nn::optim::{Step, scale, sum_of_squares};
+use perennial_nn::optim::{scale, sum_of_squares};
 use perennial_table::{Shard as Rows, Table};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,13 +23,13 @@ pub(crate) struct Descent {
 }
 
 impl Descent {
-    /// Sums gradients, clips them to a global norm, if one is given, and moves parameters; whether all of them are still
-    /// finite.
+    /// Sums gradients, clips them to a norm over all groups, if one is given, and moves parameters, each by the step of its
+    /// group; whether all of them are still finite.
     pub(crate) fn step(
         &mut self,
-        params: &mut Params,
+        (params, spec): (&mut Params, &ModelSpec),
         gradients: &impl Gradients,
-        step: &Step,
+        steps: &Steps,
         clip_norm: Option<f32>,
         workers: &Workers,
     ) -> bool {
@@ -42,17 +42,20 @@ impl Descent {
         gradients.write_dense(&mut self.dense, workers);
         match clip_norm {
             // Without clipping a row moves as soon as its own gradient is known.
-            None => each_rows(&mut params.tables, gradients, workers, |rows| add(rows.apply(step))),
+            None => each_rows(&mut params.tables, gradients, workers, |table, rows| {
+                add(rows.apply(steps.of(Group::of_table(&spec.tables[table]))));
+            }),
             Some(limit) => {
-                each_rows(&mut params.tables, gradients, workers, |_| {});
+                each_rows(&mut params.tables, gradients, workers, |_, _| {});
                 self.clip(&mut params.tables, limit, workers);
-                for table in &mut params.tables {
+                for (table, spec) in params.tables.iter_mut().zip(&spec.tables) {
+                    let step = steps.of(Group::of_table(spec));
                     workers.for_each(table.shards_mut(), |_, rows| add(rows.apply(step)));
                 }
             }
         }
-        for (dense, grads) in params.dense.iter_mut().zip(&self.dense) {
-            dense.update(grads, step);
+        for ((dense, spec), grads) in params.dense.iter_mut().zip(&spec.dense).zip(&self.dense) {
+            dense.update(grads, steps.of(Group::of_dense(spec)));
             add(usize::from(!dense.values.iter().all(|x| x.is_finite())));
         }
         broken.into_inner() == 0
@@ -74,12 +77,17 @@ impl Descent {
     }
 }
 
-/// Sums the gradient of each touched row and hands on the rows.
-fn each_rows(tables: &mut [Table], gradients: &impl Gradients, workers: &Workers, then: impl Fn(&mut Rows) + Sync) {
+/// Sums the gradient of each touched row and hands on the rows, with the position of their table.
+fn each_rows(
+    tables: &mut [Table],
+    gradients: &impl Gradients,
+    workers: &Workers,
+    then: impl Fn(usize, &mut Rows) + Sync,
+) {
     for (id, table) in tables.iter_mut().enumerate() {
         workers.for_each(table.shards_mut(), |_, rows| {
             gradients.add_rows(TableId(id), rows);
-            then(rows);
+            then(id, rows);
         });
     }
 }

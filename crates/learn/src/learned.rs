@@ -31,7 +31,8 @@ impl Learned {
         training: &TrainingConfig,
         seed: u64,
     ) -> Result<Learned, LearnError> {
-        let servable = Servable::new(backbone, encoder, &training.optimiser, training.rows, seed)?;
+        let servable = Servable::new(backbone, encoder, &training.optimisers()?, training.rows, seed)?;
+        training.check_groups(servable.backbone.spec())?;
         Ok(Learned { servable, step: 0, generated: None, mixed: None, memory: Memory::Nothing, gate: None })
     }
 

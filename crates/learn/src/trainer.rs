@@ -8,12 +8,13 @@ use crate::{Env, LearnError, Learned};
 use perennial_core::rng::{hash_parts, hash_text};
 use perennial_core::{Encoded, Examples, Stream};
 use perennial_eval::GateDecision;
-use perennial_model::{Objective, Servable};
+use perennial_model::{Group, ModelSpec, Objective, Optimisers, Servable};
 use perennial_nn::Workers;
-use perennial_nn::optim::{Optimiser, Rule};
+use perennial_nn::optim::{Optimiser, Override, Rule};
 use perennial_stream::SeenPeriod;
 use perennial_table::{RowMode, Table};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -36,6 +37,9 @@ pub struct TrainingConfig {
     pub negatives_kept: f64,
     /// The optimiser of dense tensors and rows.
     pub optimiser: Optimiser,
+    /// What groups of parameters do otherwise: `embeddings`, `linear`, `deep`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<Group, Override>,
     /// Which rows a step moves.
     pub rows: RowMode,
     /// Gradients are scaled down to this global norm; not at all if absent.
@@ -55,6 +59,7 @@ impl Default for TrainingConfig {
             negatives_kept: 1.0,
             // Adam with the rate of its paper: rarely the best, never far off.
             optimiser: Optimiser::new(Rule::ADAM, 1e-3),
+            groups: BTreeMap::new(),
             rows: RowMode::Lazy,
             clip_norm: None,
             // Four shards keep up to four cores busy, and 256 examples are still enough for a fast matmul.
@@ -85,8 +90,41 @@ impl TrainingConfig {
                 fail("training.negatives_kept", "a share lies above 0 and is at most 1")
             }
             _ if self.shards > 1024 => fail("training.shards", "at most 1024 parts are possible"),
-            _ => Ok(()),
+            _ => self.optimisers().map(drop),
         }
+    }
+
+    /// The optimiser of each group.
+    pub fn optimisers(&self) -> Result<Optimisers, LearnError> {
+        Optimisers::new(self.optimiser, &self.groups).map_err(|(group, error)| LearnError::Config {
+            key: format!("training.groups.{}", group.name()),
+            problem: error.to_string(),
+        })
+    }
+
+    /// Refuses a group that the model has no parameters of.
+    pub(crate) fn check_groups(&self, spec: &ModelSpec) -> Result<(), LearnError> {
+        let has = Group::of_model(spec);
+        match self.groups.keys().find(|group| !has.contains(group)) {
+            None => Ok(()),
+            Some(group) => Err(LearnError::Config {
+                key: format!("training.groups.{}", group.name()),
+                problem: format!(
+                    "the model has no such parameters; it has: {}",
+                    has.iter().map(|group| group.name()).collect::<Vec<_>>().join(", ")
+                ),
+            }),
+        }
+    }
+
+    /// The same with another learning rate; those of groups change in proportion.
+    pub(crate) fn at_rate(&self, learning_rate: f64) -> TrainingConfig {
+        let mut changed = self.clone();
+        changed.optimiser.learning_rate = learning_rate;
+        for own in changed.groups.values_mut().filter_map(|group| group.learning_rate.as_mut()) {
+            *own *= learning_rate / self.optimiser.learning_rate;
+        }
+        changed
     }
 }
 
@@ -283,6 +321,7 @@ impl WeightedMean {
 /// Buffers of the training loop, reused from step to step.
 pub struct Trainer<'a> {
     config: &'a TrainingConfig,
+    optimisers: Optimisers,
     seed: u64,
     pass: Pass,
     descent: Descent,
@@ -291,7 +330,8 @@ pub struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     /// Empty buffers. Random choices within steps, such as dropout, are keyed by `seed` and the number of the step.
     pub fn new(config: &'a TrainingConfig, seed: u64) -> Trainer<'a> {
-        Trainer { config, seed, pass: Pass::new(config.shards), descent: Descent::default() }
+        let optimisers = config.optimisers().expect("settings are checked before they are used");
+        Trainer { config, optimisers, seed, pass: Pass::new(config.shards), descent: Descent::default() }
     }
 
     /// One pass over `data`. Adds to what was `trained` and makes `loss` there the mean over this pass. Rows may have
@@ -319,7 +359,7 @@ impl<'a> Trainer<'a> {
             return (0.0, 0.0);
         }
         learned.step += 1;
-        let step = self.config.optimiser.step(learned.step, self.config.optimiser.learning_rate);
+        let steps = self.optimisers.steps(learned.step);
         let noise = Some(hash_parts(&[self.seed, hash_text("noise"), learned.step]));
         let Servable { backbone, params, .. } = &mut learned.servable;
         let (loss, finite) = workers.run(|| {
@@ -327,7 +367,8 @@ impl<'a> Trainer<'a> {
             let objective = self.config.objective;
             let loss = self.pass.differentiate(backbone, params, &data.columns, objective, normaliser, noise, workers);
             self.pass.update_statistics(backbone, &mut params.statistics);
-            (loss, self.descent.step(params, &self.pass, &step, self.config.clip_norm, workers))
+            let clip = self.config.clip_norm;
+            (loss, self.descent.step((params, backbone.spec()), &self.pass, &steps, clip, workers))
         });
         (if finite { loss } else { f64::NAN }, normaliser)
     }

@@ -31,9 +31,7 @@ pub(crate) fn restore_whole(
     let vocabularies = vocabularies.map(bytes).collect::<Result<Vec<_>, _>>()?;
     let encoder = Encoder::from_parts(&pieces.take_bytes("encoder")?, &vocabularies)?;
     let mut params = pieces.take_params("params")?;
-    for table in &mut params.tables {
-        table.train_with(&training.optimiser, training.rows).map_err(perennial_model::ModelError::from)?;
-    }
+    params.train_with(backbone.spec(), &training.optimisers()?, training.rows)?;
     if !fits(&params, backbone.spec(), &encoder) {
         return Err(damaged("params", "they are not those of this model"));
     }

@@ -1,7 +1,10 @@
 //! The values of a model's parameters, with the optimiser's slots beside them.
 
 use crate::encoder::{Encoder, RESERVED_ROWS};
-use crate::{DenseId, DenseSpec, EmbeddingInit, ModelError, ModelSpec, StatisticId, StatisticSpec, TableId, TableSpec};
+use crate::{
+    DenseId, DenseSpec, EmbeddingInit, Group, ModelError, ModelSpec, Optimisers, StatisticId, StatisticSpec, TableId,
+    TableSpec,
+};
 use perennial_core::{Digest, DigestBuilder};
 use perennial_nn::optim::{Optimiser, Step};
 use perennial_table::{Init, RowMode, Table};
@@ -64,19 +67,28 @@ impl Params {
     pub fn new(
         spec: &ModelSpec,
         encoder: &Encoder,
-        optimiser: &Optimiser,
+        optimisers: &Optimisers,
         mode: RowMode,
         seed: u64,
     ) -> Result<Params, ModelError> {
-        let dense = spec.dense.iter().map(|spec| Dense::new(spec, optimiser, seed)).collect();
+        let dense = |spec| Dense::new(spec, optimisers.of(Group::of_dense(spec)), seed);
+        let dense = spec.dense.iter().map(dense).collect();
         let tables = spec.tables.iter().map(|spec| {
             let mut table = Table::new(spec.of_table(seed))?;
-            table.train_with(optimiser, mode)?;
+            table.train_with(optimisers.of(Group::of_table(spec)), mode)?;
             table.grow(encoder.vocabularies()[spec.vocab.0 as usize].keys_from(RESERVED_ROWS));
             Ok(table)
         });
         let statistics = spec.statistics.iter().map(Statistic::new).collect();
         Ok(Params { dense, tables: tables.collect::<Result<_, ModelError>>()?, statistics })
+    }
+
+    /// Makes tables that were read back ready for steps; see [`Table::train_with`].
+    pub fn train_with(&mut self, spec: &ModelSpec, optimisers: &Optimisers, mode: RowMode) -> Result<(), ModelError> {
+        for (table, spec) in self.tables.iter_mut().zip(&spec.tables) {
+            table.train_with(optimisers.of(Group::of_table(spec)), mode)?;
+        }
+        Ok(())
     }
 
     /// Gives rows to the keys that an encoder admitted; `admitted` is per vocabulary.

@@ -3,10 +3,9 @@
 use crate::encoder::Encoder;
 use crate::generator::Newborn;
 use crate::serving::Made;
-use crate::{Backbone, BackboneConfig, Member, Mixed, ModelError, Params, Serving};
+use crate::{Backbone, BackboneConfig, Member, Mixed, ModelError, Optimisers, Params, Serving};
 use perennial_core::{Column, Digest, DigestBuilder};
 use perennial_nn::Workers;
-use perennial_nn::optim::Optimiser;
 use perennial_table::RowMode;
 
 /// Parameters, encoder and recipe of one version: a value. Cloning is cheap after [`Params::share`].
@@ -25,12 +24,12 @@ impl Servable {
     pub fn new(
         config: &BackboneConfig,
         encoder: Encoder,
-        optimiser: &Optimiser,
+        optimisers: &Optimisers,
         mode: RowMode,
         seed: u64,
     ) -> Result<Servable, ModelError> {
         let backbone = Backbone::build(config, &encoder)?;
-        let params = Params::new(backbone.spec(), &encoder, optimiser, mode, seed)?;
+        let params = Params::new(backbone.spec(), &encoder, optimisers, mode, seed)?;
         Ok(Servable { encoder, backbone, params })
     }
 

@@ -17,7 +17,6 @@ use crate::{LearnError, Learned, Thinning, Trained, Trainer, TrainingConfig};
 use perennial_core::{Encoded, Examples};
 use perennial_eval::{PeriodMetrics, SplitEpoch, evaluate};
 use perennial_nn::Workers;
-use perennial_nn::optim::Optimiser;
 use perennial_stream::SeenPeriod;
 use schedule::Course;
 
@@ -127,8 +126,7 @@ fn pass(
     trained: &mut Trained,
     env: &SplitEnv<'_>,
 ) -> Result<(), LearnError> {
-    let optimiser = Optimiser { learning_rate: course.learning_rate(), ..env.training.optimiser };
-    let training = TrainingConfig { optimiser, ..env.training.clone() };
+    let training = env.training.at_rate(course.learning_rate());
     let epoch = Epoch { period: 0, number: course.epochs(), of: training.epochs, ordered: Order::Shuffled };
     let progress = |step, of| (env.progress)(SplitStep { earlier: None, step, of });
     Trainer::new(&training, env.seed).epoch(learned, data, epoch, trained, env.workers, &progress)?;

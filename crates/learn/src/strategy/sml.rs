@@ -250,8 +250,8 @@ impl Sml {
     ) -> Result<(), LearnError> {
         let Memory { previous, transfer, .. } = memory;
         let Learned { servable: Servable { backbone, params, .. }, step: number, .. } = learned;
-        let optimiser = env.training.optimiser;
-        let rate = self.base_learning_rate.unwrap_or(optimiser.learning_rate);
+        let training = self.base_learning_rate.map_or_else(|| env.training.clone(), |rate| env.training.at_rate(rate));
+        let optimisers = training.optimisers()?;
         let mut transferring = Transferring::new(env.training.shards, params.tables.len());
         let mut descent = Descent::default();
         let done = each_batch(data, Order::Shuffled, passes, period, env, |batch| {
@@ -260,7 +260,7 @@ impl Sml {
                 return Stepped { loss: 0.0, weight, number: *number };
             }
             *number += 1;
-            let step = optimiser.step(*number, rate);
+            let steps = optimisers.steps(*number);
             let noise = Some(hash_parts(&[env.seed, hash_text("noise"), *number]));
             let (loss, finite) = env.workers.run(|| {
                 transferring.select(backbone, &params.tables, data, batch);
@@ -269,7 +269,7 @@ impl Sml {
                 let (data, objective) = ((data, batch), env.training.objective);
                 let loss = transferring.differentiate(through, data, objective, Wanted::Updated, noise, env.workers);
                 transferring.update_statistics(backbone, &mut params.statistics);
-                (loss, descent.step(params, &transferring, &step, env.training.clip_norm, env.workers))
+                (loss, descent.step((params, backbone.spec()), &transferring, &steps, training.clip_norm, env.workers))
             });
             Stepped { loss: if finite { loss } else { f64::NAN }, weight, number: *number }
         })?;

@@ -6,6 +6,7 @@ mod asmg_gru;
 mod asmg_linear;
 mod backbones;
 mod gate;
+mod groups;
 mod incctr;
 mod mixture;
 mod sml;

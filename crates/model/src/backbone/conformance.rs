@@ -144,7 +144,7 @@ pub(crate) fn fixture(config: &BackboneConfig, rows: usize) -> Fixture {
     let mut encoder = Encoder::new(FeatureSet::of(&schema(), true), EncoderConfig::default());
     let backbone = Backbone::build(config, &encoder).unwrap();
     let mut params =
-        Params::new(backbone.spec(), &encoder, &Optimiser::new(Rule::ADAM, 1e-3), RowMode::Lazy, 3).unwrap();
+        Params::new(backbone.spec(), &encoder, &Optimiser::new(Rule::ADAM, 1e-3).into(), RowMode::Lazy, 3).unwrap();
     params.grow(backbone.spec(), &encoder.observe(&[&data]));
     // As if something had been seen: by their first values, normalising would change nothing.
     for (nth, statistic) in params.statistics.iter_mut().enumerate() {

@@ -25,7 +25,54 @@ pub(super) struct Config {
     decoupled_decay: Option<f64>,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
+/// What a group of parameters does otherwise than the optimiser that all share: a flat table as [`Optimiser`]'s, in which
+/// everything may be left out. With a `rule` of its own a group takes nothing over but the learning rate and decay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Override {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<RuleName>,
+    /// Step size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    initial: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beta1: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beta2: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epsilon: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    form: Option<AdamForm>,
+    /// L2 in the gradient; 0 for none where the shared optimiser has some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub l2: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decoupled_decay: Option<f64>,
+}
+
+impl Override {
+    /// The shared optimiser with these changes. Fails as an optimiser that is written out does.
+    pub fn on(&self, shared: &Optimiser) -> Result<Optimiser, OptimiserError> {
+        let shared = Config::from(*shared);
+        let kept = if self.rule.is_none_or(|rule| rule == shared.rule) { Some(&shared) } else { None };
+        let decays = self.l2.is_none() && self.decoupled_decay.is_none();
+        Optimiser::try_from(Config {
+            rule: self.rule.unwrap_or(shared.rule),
+            learning_rate: self.learning_rate.unwrap_or(shared.learning_rate),
+            initial: self.initial.or(kept.and_then(|kept| kept.initial)),
+            beta1: self.beta1.or(kept.and_then(|kept| kept.beta1)),
+            beta2: self.beta2.or(kept.and_then(|kept| kept.beta2)),
+            epsilon: self.epsilon.or(kept.and_then(|kept| kept.epsilon)),
+            form: self.form.or(kept.and_then(|kept| kept.form)),
+            l2: if decays { shared.l2 } else { self.l2.filter(|l2| *l2 != 0.0) },
+            decoupled_decay: if decays { shared.decoupled_decay } else { self.decoupled_decay },
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum RuleName {
     Sgd,
@@ -165,5 +212,23 @@ mod tests {
         refused("rule = \"sgd\"\nlearning_rate = 1\nbeta1 = 0.9", "\"sgd\" has no setting \"beta1\"");
         refused("rule = \"adam\"\nlearning_rate = 1\nbeta1 = 1.0", "beta1 must be at least 0 and below 1");
         refused("rule = \"sgd\"\nlearning_rate = 1\nl2 = 1\ndecoupled_decay = 0.1", "choose one");
+    }
+
+    #[test]
+    fn a_group_changes_what_it_says() {
+        let shared = Optimiser::new(Rule::ADAM, 1e-3).with_decay(Decay::Coupled(0.01));
+        let on = |text: &str| toml::from_str::<Override>(text).unwrap().on(&shared);
+        assert_eq!(on(""), Ok(shared));
+        assert_eq!(on("l2 = 0"), Ok(Optimiser::new(Rule::ADAM, 1e-3)));
+        assert_eq!(on("l2 = 0.5"), Ok(shared.with_decay(Decay::Coupled(0.5))));
+        assert_eq!(on("decoupled_decay = 0.5"), Ok(shared.with_decay(Decay::Decoupled(0.5))));
+        assert_eq!(on("learning_rate = 0.1"), Ok(Optimiser { learning_rate: 0.1, ..shared }));
+        assert_eq!(on("rule = \"adagrad\""), Ok(Optimiser { rule: Rule::ADAGRAD, ..shared }));
+        let Rule::Adam { beta1, epsilon, form, .. } = Rule::ADAM else { unreachable!("it is Adam") };
+        let slower = Rule::Adam { beta1, beta2: 0.9, epsilon, form };
+        assert_eq!(on("beta2 = 0.9"), Ok(Optimiser { rule: slower, ..shared }));
+        assert!(on("initial = 1").is_err() && on("rule = \"sgd\"\nbeta1 = 0.5").is_err());
+        assert!(on("l2 = 1\ndecoupled_decay = 1").is_err() && on("learning_rate = -1").is_err());
+        assert!(toml::from_str::<Override>("learning_rat = 1").is_err());
     }
 }

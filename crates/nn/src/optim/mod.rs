@@ -13,6 +13,7 @@ mod optimiser;
 mod step;
 
 pub use clip::{clip_by_norm, clip_by_value, scale, sum_of_squares};
+pub use config::Override;
 pub use log::StepLog;
 pub use optimiser::{AdamForm, Decay, Optimiser, OptimiserError, Rule, Slot, SlotName};
 pub use step::{Step, dispatch};

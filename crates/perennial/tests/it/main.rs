@@ -6,6 +6,7 @@ mod bad_input;
 mod command_line;
 mod desk;
 mod gate;
+mod groups;
 mod kill;
 mod leak;
 mod real_data;

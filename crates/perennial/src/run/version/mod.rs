@@ -173,9 +173,7 @@ fn base_of(loaded: &mut Loaded, experiment: &Experiment) -> Result<(Servable, u6
     params.dense.sort_by_key(|dense| backbone.spec().dense.iter().position(|spec| spec.name == dense.name));
     let statistics = &backbone.spec().statistics;
     params.statistics.sort_by_key(|one| statistics.iter().position(|spec| spec.name == one.name));
-    for table in &mut params.tables {
-        table.train_with(&experiment.training.optimiser, experiment.training.rows)?;
-    }
+    params.train_with(backbone.spec(), &experiment.training.optimisers()?, experiment.training.rows)?;
     check_shapes(&backbone, &encoder, &params)?;
     params.share();
     Ok((Servable { encoder, backbone, params }, header.step))

@@ -8,16 +8,16 @@ use perennial_model::{Dense, Params, Statistic};
 use perennial_store::{Loaded, dense_from_safetensors, dense_to_safetensors};
 use perennial_table::{Chunk, Header, PlaneName, Table};
 
-/// Slots of the optimiser that dense tensors have.
+/// Most slots that a dense tensor has of its optimiser.
 pub(super) fn slots(params: &Params) -> usize {
-    params.dense.first().map_or(0, |dense| dense.slots.len())
+    params.dense.iter().map(|dense| dense.slots.len()).max().unwrap_or(0)
 }
 
 pub(super) fn write(prefix: &str, params: &Params, objects: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
     let mut add = |name: String, bytes| objects.push((format!("{prefix}{name}"), bytes));
-    add("dense.safetensors".into(), dense_bytes(&params.dense, |dense| &dense.values)?);
+    add("dense.safetensors".into(), dense_bytes(&params.dense, |dense| Some(&dense.values))?);
     for slot in 0..slots(params) {
-        add(format!("optimiser/{slot}.safetensors"), dense_bytes(&params.dense, |dense| &dense.slots[slot])?);
+        add(format!("optimiser/{slot}.safetensors"), dense_bytes(&params.dense, |dense| dense.slots.get(slot))?);
     }
     if !params.statistics.is_empty() {
         add("statistics.safetensors".into(), statistics_bytes(&params.statistics)?);
@@ -38,10 +38,11 @@ pub(super) fn read(prefix: &str, slots: usize, tables: Vec<Header>, loaded: &Loa
     Ok(Params { dense, tables: tables.collect::<Result<_>>()?, statistics: statistics_of(prefix, loaded)? })
 }
 
-fn dense_bytes(tensors: &[Dense], part: impl Fn(&Dense) -> &Vec<f32>) -> Result<Vec<u8>> {
+/// A part of each tensor that has it.
+fn dense_bytes(tensors: &[Dense], part: impl Fn(&Dense) -> Option<&Vec<f32>>) -> Result<Vec<u8>> {
     let shapes: Vec<[usize; 2]> = tensors.iter().map(|dense| [dense.rows, dense.cols]).collect();
-    let named = tensors.iter().zip(&shapes);
-    let named: Vec<_> = named.map(|(dense, shape)| (dense.name.as_str(), &shape[..], part(dense).as_slice())).collect();
+    let parts = tensors.iter().zip(&shapes).filter_map(|(dense, shape)| Some((dense, shape, part(dense)?)));
+    let named: Vec<_> = parts.map(|(dense, shape, part)| (dense.name.as_str(), &shape[..], part.as_slice())).collect();
     Ok(dense_to_safetensors(&named)?)
 }
 
