@@ -21,6 +21,7 @@ mod split_table;
 mod student;
 mod summary;
 mod table;
+mod tune;
 
 pub use columns::to_parquet;
 pub use compare::{ComparedMetric, Comparison, compare};
@@ -40,6 +41,7 @@ pub use split::{SPLIT_FORMAT, SplitEpoch, SplitMethodResults, SplitMoment, Split
 pub use split_table::{split_seeds_table, split_table};
 pub use summary::Summary;
 pub use table::{comparison_table, results_table, wants_color};
+pub use tune::{TUNE_FORMAT, TuneResults, TuneTrial, tune_table};
 
 #[cfg(test)]
 mod sample;

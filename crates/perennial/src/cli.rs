@@ -42,6 +42,8 @@ enum Command {
     Run(command::run::Arguments),
     /// Train models on one static split (train, valid and test files) and compare them
     Train(command::train::Arguments),
+    /// Search settings of an experiment, ranked on validation examples or selection periods
+    Tune(command::tune::Arguments),
     /// Print a finished run's table and write its report again
     Report(command::report::Arguments),
     /// Test two runs, or two methods of one, against each other
@@ -84,6 +86,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Schema(arguments) => command::schema::run(arguments, &terminal),
         Command::Run(arguments) => command::run::run(arguments, &terminal),
         Command::Train(arguments) => command::train::run(arguments, &terminal),
+        Command::Tune(arguments) => command::tune::run(arguments, &terminal),
         Command::Report(arguments) => command::report::run(arguments, &terminal),
         Command::Compare(arguments) => command::compare::run(arguments, &terminal),
         Command::Score(arguments) => command::score::run(arguments, &terminal),

@@ -1,7 +1,8 @@
 //! Perennial: recommenders that never go stale.
 //!
 //! This is the facade: the typed [`experiment`] file, the [`run`] that joins log, model, strategy, evaluation and
-//! store, training on one static [`split`], and the command line. The parts are crates of their own, re-exported here under their names.
+//! store, training on one static [`split`], the search
+//! for settings ([`tune`]), and the command line. The parts are crates of their own, re-exported here under their names.
 
 pub mod cli;
 mod command;
@@ -11,6 +12,7 @@ pub mod run;
 pub mod split;
 mod suggest;
 mod terminal;
+pub mod tune;
 
 pub use perennial_core as core;
 pub use perennial_data as data;

@@ -40,6 +40,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
     let experiment = prepare(arguments, terminal)?;
     let options = RunOptions {
         out: arguments.out.clone(),
+        prepared: None,
         workers: threads(arguments.workers),
         disk: Disk::default(),
         watch: terminal,

@@ -11,5 +11,6 @@ pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod score;
 pub(crate) mod train;
+pub(crate) mod tune;
 pub(crate) mod versions;
 pub(crate) mod world;

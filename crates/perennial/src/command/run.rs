@@ -30,6 +30,7 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
     let experiment = Experiment::read(&arguments.experiment)?;
     let options = RunOptions {
         out: arguments.out.clone().unwrap_or_else(|| default_folder(&experiment)),
+        prepared: None,
         workers: threads(arguments.workers),
         disk: Disk::default(),
         watch: terminal,

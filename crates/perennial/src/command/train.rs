@@ -34,6 +34,8 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
     let experiment = SplitExperiment::read(&arguments.experiment)?;
     let options = SplitOptions {
         out: arguments.out.clone().unwrap_or_else(|| default_folder(&experiment)),
+        data: None,
+        hold_test_back: false,
         workers: threads(arguments.workers),
         disk: Disk::default(),
         watch: terminal,

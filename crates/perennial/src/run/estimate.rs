@@ -412,7 +412,7 @@ mod tests {
     }
 
     fn options(out: &Path) -> RunOptions<'static> {
-        RunOptions { out: out.to_owned(), workers: 2, disk: Disk::default(), watch: &Silent }
+        RunOptions { out: out.to_owned(), prepared: None, workers: 2, disk: Disk::default(), watch: &Silent }
     }
 
     /// Bytes of all files beneath a folder, in whole blocks.

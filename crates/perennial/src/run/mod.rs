@@ -42,6 +42,8 @@ use std::sync::{Mutex, RwLock};
 pub struct RunOptions<'a> {
     /// Folder of the run; made if it is not there.
     pub out: PathBuf,
+    /// Folder of the prepared periods, where several runs share them; beneath `out` if absent.
+    pub prepared: Option<PathBuf>,
     /// Threads.
     pub workers: usize,
     /// The disk; one that is made to fail, in tests.
@@ -164,7 +166,8 @@ fn prepare_log(experiment: &Experiment, log: &Log, options: &RunOptions<'_>) -> 
         options.watch.tell(Event::Prepared { rows, of });
         !options.watch.stop()
     };
-    let cache = Cache { folder: options.out.join(files::PREPARED), disk: options.disk.clone() };
+    let folder = options.prepared.clone().unwrap_or_else(|| options.out.join(files::PREPARED));
+    let cache = Cache { folder, disk: options.disk.clone() };
     Ok(prepare(log, &experiment.data, &cache, &mut progress)?)
 }
 

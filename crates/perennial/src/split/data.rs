@@ -42,22 +42,24 @@ impl Data {
         let load = |name: &str, part: &SplitPart| {
             load(part, &schema, experiment, options).with_context(|| format!("in the examples of \"{name}\""))
         };
-        let parts = [
-            ("train", load("train", &experiment.train)?),
-            ("valid", load("valid", &experiment.valid)?),
-            ("test", load("test", &experiment.test)?),
-        ];
+        let mut parts =
+            vec![("train", load("train", &experiment.train)?), ("valid", load("valid", &experiment.valid)?)];
+        if !options.hold_test_back {
+            parts.push(("test", load("test", &experiment.test)?));
+        }
         refuse_overlap(&parts)?;
         let mut digest = DigestBuilder::new("split");
         for (_, part) in &parts {
             digest.digest(&part.digest).u64(part.rows.start).u64(part.rows.end);
         }
-        let [(_, train), (_, valid), (_, test)] = parts;
+        let mut parts = parts.into_iter().map(|(_, part)| part);
+        let (Some(train), Some(valid)) = (parts.next(), parts.next()) else { unreachable!("both were loaded") };
+        let test = parts.next().map_or_else(|| valid.examples.clone(), |test| test.examples);
         let train = SeenPeriod::static_split(vec![train.examples]);
         if train.rows() == 0 {
             bail!("no example of \"train\" has a label");
         }
-        Ok(Data { schema, train, valid: valid.examples, test: test.examples, digest: digest.finish() })
+        Ok(Data { schema, train, valid: valid.examples, test, digest: digest.finish() })
     }
 
     pub(super) fn split(&self) -> StaticSplit<'_> {
@@ -85,7 +87,8 @@ fn refuse_overlap(parts: &[(&str, Loaded)]) -> Result<()> {
 }
 
 fn load(part: &SplitPart, schema: &Schema, experiment: &SplitExperiment, options: &SplitOptions<'_>) -> Result<Loaded> {
-    let folder = options.out.join("data").join(content(part, schema)?.to_string());
+    let data = options.data.clone().unwrap_or_else(|| options.out.join("data"));
+    let folder = data.join(content(part, schema)?.to_string());
     let log = canonical(part, schema, &folder, options)?;
     let config = PrepareConfig { history: 0, label: experiment.label.clone(), ..PrepareConfig::new(Slicing::Count(1)) };
     let cache = Cache { folder: folder.join("prepared"), disk: options.disk.clone() };

@@ -33,6 +33,10 @@ use std::time::Instant;
 pub struct SplitOptions<'a> {
     /// Folder of the results; made if it is not there.
     pub out: PathBuf,
+    /// Folder of the data, where several trainings share it; beneath `out` if absent.
+    pub data: Option<PathBuf>,
+    /// Leave the test files alone, and put the validation examples in the place of theirs: for a search.
+    pub hold_test_back: bool,
     /// Threads.
     pub workers: usize,
     /// The disk; one that is made to fail, in tests.

@@ -366,8 +366,19 @@ fn every_example_is_an_experiment() {
 }
 
 #[test]
+fn every_example_of_a_search_can_be_read() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/tune");
+    for name in ["ml-1m.toml", "frappe.toml"] {
+        let search = perennial::tune::TuneConfig::read(&folder.join(name)).unwrap();
+        assert!(search.base.is_file(), "{}", search.base.display());
+    }
+}
+
+#[test]
 fn every_example_of_a_split_can_be_read() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/split");
+    let tuned = perennial::split::SplitExperiment::read(&folder.join("frappe-tuned.toml")).unwrap();
+    assert_eq!(tuned.training.groups.len(), 1);
     let experiment = perennial::split::SplitExperiment::read(&folder.join("frappe.toml")).unwrap();
     let schema = std::fs::read_to_string(experiment.schema).unwrap();
     assert_eq!(perennial::core::Schema::parse(&schema).unwrap().name, "frappe");

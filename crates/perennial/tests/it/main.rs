@@ -13,5 +13,6 @@ mod real_data;
 mod resume;
 mod thinning;
 mod train;
+mod tune;
 mod world;
 mod write_point;

@@ -123,8 +123,10 @@ fn a_run_stopped_while_it_prepares_its_log_can_be_run_again() {
     let out = folder.path().join("stopped");
     for rows in [0, 600, 1800] {
         let watch = StopAt { rows, reached: AtomicBool::new(false) };
-        let error =
-            run(&experiment, &RunOptions { out: out.clone(), workers: 1, disk: Disk::default(), watch: &watch });
+        let error = run(
+            &experiment,
+            &RunOptions { out: out.clone(), prepared: None, workers: 1, disk: Disk::default(), watch: &watch },
+        );
         let error = error.unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(StreamError::Stopped)), "{error:?}");
         assert!(!out.join("ledger").exists());

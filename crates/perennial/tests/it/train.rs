@@ -63,7 +63,8 @@ fn clicks(seed: u64, rows: usize) -> String {
     text
 }
 
-fn desk() -> Desk {
+/// A split, and an experiment on it.
+pub(crate) fn desk() -> Desk {
     let desk = Desk::new();
     desk.write("clicks.schema", SCHEMA);
     desk.write("clicks.csv", clicks(1, 1200));
@@ -122,7 +123,14 @@ fn a_stopped_and_a_grown_comparison_are_as_one_made_at_once() {
     let whole = SplitExperiment::read(&desk.path("toy.toml")).unwrap();
     let call = |experiment: &SplitExperiment, out: &str, runs| {
         let watch = StopAfter(AtomicUsize::new(runs));
-        let options = SplitOptions { out: desk.path(out), workers: 1, disk: Disk::default(), watch: &watch };
+        let options = SplitOptions {
+            out: desk.path(out),
+            data: None,
+            hold_test_back: false,
+            workers: 1,
+            disk: Disk::default(),
+            watch: &watch,
+        };
         train(experiment, &options)
     };
     let expected = call(&whole, "whole", usize::MAX).unwrap().digest();

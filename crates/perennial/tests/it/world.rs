@@ -90,7 +90,7 @@ pub(crate) fn experiment(folder: &Path) -> Experiment {
 
 /// Runs on a disk that may be made to fail.
 pub(crate) fn run_on(experiment: &Experiment, out: &Path, workers: usize, disk: Disk) -> anyhow::Result<Outcome> {
-    run(experiment, &RunOptions { out: out.to_owned(), workers, disk, watch: &Silent })
+    run(experiment, &RunOptions { out: out.to_owned(), prepared: None, workers, disk, watch: &Silent })
 }
 
 /// Everything that a run leaves for others.
