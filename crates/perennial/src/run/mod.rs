@@ -19,6 +19,7 @@ mod watch;
 
 pub use estimate::{Estimate, estimate};
 pub use ledger::Ledger;
+pub(crate) use version::bundle as version_bundle;
 pub use version::{Scorer, load_learned, scorer_of};
 pub use watch::{Event, Watch};
 

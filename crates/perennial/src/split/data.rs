@@ -21,6 +21,8 @@ pub(super) struct Data {
     train: SeenPeriod,
     valid: Arc<Examples>,
     test: Arc<Examples>,
+    /// What the training files say of items, in the form of a history state.
+    pub(super) histories: Vec<u8>,
     /// Over all of it.
     pub(super) digest: Digest,
 }
@@ -31,6 +33,7 @@ struct Loaded {
     /// Of all that its files hold.
     digest: Digest,
     rows: Range<u64>,
+    histories: Vec<u8>,
 }
 
 impl Data {
@@ -55,11 +58,12 @@ impl Data {
         let mut parts = parts.into_iter().map(|(_, part)| part);
         let (Some(train), Some(valid)) = (parts.next(), parts.next()) else { unreachable!("both were loaded") };
         let test = parts.next().map_or_else(|| valid.examples.clone(), |test| test.examples);
+        let train_histories = train.histories;
         let train = SeenPeriod::static_split(vec![train.examples]);
         if train.rows() == 0 {
             bail!("no example of \"train\" has a label");
         }
-        Ok(Data { schema, train, valid: valid.examples, test, digest: digest.finish() })
+        Ok(Data { schema, train, valid: valid.examples, test, histories: train_histories, digest: digest.finish() })
     }
 
     pub(super) fn split(&self) -> StaticSplit<'_> {
@@ -100,7 +104,8 @@ fn load(part: &SplitPart, schema: &Schema, experiment: &SplitExperiment, options
         false => all.select(&(rows.start as u32..rows.end as u32).collect::<Vec<_>>()),
     };
     examples.user = users_of(schema, &examples.user).into_owned();
-    Ok(Loaded { examples: Arc::new(examples), digest: prepared.digest(0)?, rows })
+    let (digest, histories) = (prepared.digest(0)?, prepared.state(0)?);
+    Ok(Loaded { examples: Arc::new(examples), digest, rows, histories })
 }
 
 /// The rows that are wanted of this many.

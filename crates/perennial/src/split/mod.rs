@@ -5,26 +5,28 @@
 //! <out>/data/<digest>/           what the files hold, as canonical logs and prepared examples
 //! <out>/runs/<method>/<seed>.json  one finished run; kept, and not run again
 //! <out>/results.json             all of them
+//! <out>/store/                   the model that each run kept, as a version that `score` reads
 //! ```
 
 mod config;
 mod data;
+mod publish;
 mod record;
 mod watch;
 
 pub use config::{SplitExperiment, SplitMethod, SplitPart, Stretch};
 pub use watch::{SplitEvent, SplitWatch};
 
+use crate::run::files;
 use anyhow::{Context, Result, bail};
 use data::Data;
 use perennial_core::{Digest, FeatureSet};
 use perennial_disk::Disk;
 use perennial_eval::{SPLIT_FORMAT, SplitMethodResults, SplitResults, SplitRun};
 use perennial_learn::{LearnError, Learned, SplitEnv, fit_split};
-use perennial_model::encoder::Unseen;
-use perennial_model::{Encoder, EncoderConfig};
+use perennial_model::Encoder;
 use perennial_nn::Workers;
-use perennial_store::RunLock;
+use perennial_store::{RunLock, Store};
 use record::Records;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -53,7 +55,12 @@ pub fn train(experiment: &SplitExperiment, options: &SplitOptions<'_>) -> Result
     options.disk.create_folder(&options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
     let _lock = RunLock::acquire(&options.out)?;
     let data = Data::load(experiment, options)?;
-    let training = Training { experiment, data: &data, options, workers: Workers::new(options.workers) };
+    let store = match options.hold_test_back {
+        true => None,
+        false => Some(Store::on_disk(options.out.join(files::STORE), options.disk.clone())?),
+    };
+    let workers = Workers::new(options.workers);
+    let training = Training { experiment, data: &data, options, store: store.as_ref(), workers };
     let methods = training.all()?;
     let results = SplitResults {
         format: SPLIT_FORMAT,
@@ -84,6 +91,8 @@ struct Training<'a> {
     experiment: &'a SplitExperiment,
     data: &'a Data,
     options: &'a SplitOptions<'a>,
+    /// Where models are kept; a search keeps none.
+    store: Option<&'a Store>,
     workers: Workers,
 }
 
@@ -146,6 +155,10 @@ impl Training<'_> {
             epoch: &|epoch| watch.tell(SplitEvent::Epoch { method: name, seed, epoch }),
         };
         let fitted = fit_split(self.data.split(), method.earlier(&self.experiment.training), &env)?;
+        // The version before the record: what is recorded exists.
+        if let Some(store) = self.store {
+            publish::publish(store, self.experiment, method, seed, self.data, &fitted)?;
+        }
         let run = SplitRun {
             seed,
             parameters: parameters(&fitted.learned),
@@ -158,10 +171,9 @@ impl Training<'_> {
         Ok(run)
     }
 
-    /// A model that has learned nothing. Ids that are not in what it will learn from share the unknown row, as in the
-    /// public benchmarks.
+    /// A model that has learned nothing.
     fn blank(&self, method: &SplitMethod, seed: u64) -> Result<Learned, LearnError> {
-        let config = EncoderConfig { unseen: Unseen::Unknown, numeric: self.experiment.numeric };
+        let config = publish::encoder(self.experiment);
         let encoder = Encoder::new(FeatureSet::of(&self.data.schema, false), config);
         Learned::new(&method.model, encoder, &self.experiment.training, seed)
     }

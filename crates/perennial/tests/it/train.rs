@@ -222,3 +222,36 @@ fn libfm_files_are_read() {
     desk.done("train libfm.toml --workers 1 --quiet --out libfm");
     assert_eq!(results(&desk, "libfm").digest(), results(&desk, "csv").digest());
 }
+
+/// What is scored with the version that a run kept has the metrics that the run reports of its best epoch.
+#[test]
+fn the_model_that_is_kept_scores_as_it_was_measured() {
+    let desk = desk();
+    desk.done("train toy.toml --quiet");
+    let said = desk.done("versions runs/toy");
+    assert!(said.out.contains("fm/1/") && said.out.contains("reloop/2/"), "{}", said.out);
+    desk.done("score runs/toy fm/2 test.csv --out scores.parquet");
+    let scores = perennial::data::scores::Scores::read(&desk.path("scores.parquet")).unwrap();
+    assert_eq!(scores.len(), 400);
+
+    // `score` gives rows of a file ids of their own; the rows of a log have theirs.
+    desk.done("import --schema clicks.schema test.csv --out log");
+    desk.done("score runs/toy fm/2 log --out log.parquet");
+    let scores = perennial::data::scores::Scores::read(&desk.path("log.parquet")).unwrap();
+    let (mut logits, mut labels) = (Vec::new(), Vec::new());
+    for batch in perennial::data::log::Log::open(&desk.path("log")).unwrap().batches() {
+        use arrow::array::AsArray;
+        let batch = batch.unwrap();
+        let column = |name: &str| batch.column_by_name(name).unwrap();
+        let events = column("event_id").as_primitive::<arrow::datatypes::UInt64Type>();
+        let clicked = column("clicked").as_primitive::<arrow::datatypes::Float32Type>();
+        logits.extend(events.values().iter().map(|&event| scores.get(event).unwrap()));
+        labels.extend_from_slice(clicked.values());
+    }
+    let measured = perennial::eval::evaluate(&logits, &labels, &vec![1.0; 400], &[0; 400]).unwrap();
+    let results = results(&desk, "runs/toy");
+    let run = &results.methods[0].seeds[1];
+    let reported = &run.epochs[run.best as usize - 1].test;
+    assert_eq!(measured.get("auc"), reported.get("auc"));
+    assert_eq!(measured.get("log_loss"), reported.get("log_loss"));
+}

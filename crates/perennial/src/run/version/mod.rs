@@ -50,7 +50,7 @@ pub struct Scorer {
 }
 
 /// The bundle of a model. Its content digest covers the model, the histories and the schema.
-pub(super) fn bundle(
+pub(crate) fn bundle(
     learned: &Learned,
     experiment: &Experiment,
     schema: &Schema,
