@@ -1,6 +1,7 @@
 //! What to read from results, in sentences made from the numbers.
 
 use crate::paired::mean;
+use crate::promise::{Promise, warnings};
 use crate::{MethodKind, MethodResults, Metric, Results, Served, Summary, show};
 use std::ops::Range;
 
@@ -11,9 +12,8 @@ const SIGNIFICANT: f64 = 0.05;
 pub fn findings(results: &Results, metric: &Metric) -> Vec<String> {
     let ranked = results.ranked(metric);
     let reader = Reader { results, metric, ranked };
-    let sentences =
-        [reader.winner(), reader.references(), reader.ceiling(), reader.frozen(), reader.cost(), reader.calibration()];
-    sentences.into_iter().flatten().chain(reader.gates()).collect()
+    let sentences = [reader.winner(), reader.references(), reader.ceiling(), reader.frozen(), reader.cost()];
+    sentences.into_iter().flatten().chain(reader.calibration()).chain(reader.gates()).collect()
 }
 
 /// What the sentences are made from.
@@ -193,21 +193,12 @@ impl<'a> Reader<'a> {
         self.results.methods.iter().filter_map(sentence).collect()
     }
 
-    fn calibration(&self) -> Option<String> {
-        let off = |(method, _): &(&MethodResults, Summary)| {
+    fn calibration(&self) -> Vec<String> {
+        let promise = |(method, _): (&'a MethodResults, Summary)| {
             let ratio = method.summary("calibration", &self.results.span)?.mean;
-            ((ratio - 1.0).abs() >= 0.05).then(|| {
-                let side = if ratio > 1.0 { "more" } else { "fewer" };
-                format!("{} {} {side}", method.name, show::percent((ratio - 1.0).abs()))
-            })
+            Some(Promise { method: &method.name, objective: method.objective.as_deref(), ratio })
         };
-        let off: Vec<String> = self.learners().iter().filter_map(off).collect();
-        (!off.is_empty()).then(|| {
-            format!(
-                "Some probabilities cannot be taken at their word. Clicks promised against clicks seen: {}.",
-                off.join(", ")
-            )
-        })
+        warnings(&self.learners().into_iter().filter_map(promise).collect::<Vec<_>>())
     }
 }
 

@@ -12,6 +12,7 @@ mod findings;
 mod gate;
 mod metric;
 mod paired;
+mod promise;
 mod report;
 mod results;
 mod rows;

@@ -77,6 +77,9 @@ pub struct MethodResults {
     pub name: String,
     /// One sentence for people.
     pub description: String,
+    /// The loss of its updates, where that is not plain cross-entropy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<String>,
     /// What it is.
     pub kind: MethodKind,
     /// One run per seed.

@@ -26,6 +26,7 @@ pub(crate) fn marketplace() -> Results {
             .map(|(name, description, kind, seeds)| MethodResults {
                 name: name.into(),
                 description: description.into(),
+                objective: None,
                 kind,
                 seeds: (1..=seeds).map(|seed| run(name, kind, seed)).collect(),
             })

@@ -1,5 +1,6 @@
 //! Results of a static split as text tables.
 
+use crate::promise::{Promise, warnings};
 use crate::table::{align, new_table};
 use crate::{Criterion, Metric, SplitMethodResults, SplitMoment, SplitResults, SplitRun, show};
 use comfy_table::Cell;
@@ -117,7 +118,22 @@ fn legend(results: &SplitResults) -> String {
             text += &format!("\n{}: {}, earlier scores {previous}", method.name, method.objective);
         }
     }
+    for warning in warnings(&promises(results)) {
+        text += &format!("\n{warning}");
+    }
     text
+}
+
+/// Of the best epochs.
+fn promises(results: &SplitResults) -> Vec<Promise<'_>> {
+    let calibration = Metric::named("calibration").expect("it is in the table of metrics");
+    let mut all = Vec::new();
+    for method in &results.methods {
+        let Some(summary) = method.summary(calibration, SplitMoment::Best) else { continue };
+        let objective = Some(method.objective.as_str()).filter(|objective| *objective != "bce");
+        all.push(Promise { method: &method.name, objective, ratio: summary.mean });
+    }
+    all
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use perennial_data::log::Log;
 use perennial_eval::{MethodKind, MethodResults, PeriodFacts, PeriodRecord, RESULTS_FORMAT, Results, SeedResults};
 use perennial_learn::StrategyConfig;
+use perennial_model::Objective;
 
 /// Gathers what the ledger says of all jobs.
 pub(super) fn collect(shared: &Shared<'_>, jobs: &[Job<'_>], log: &Log) -> Result<Results> {
@@ -20,6 +21,7 @@ pub(super) fn collect(shared: &Shared<'_>, jobs: &[Job<'_>], log: &Log) -> Resul
             None => methods.push(MethodResults {
                 name: name.to_owned(),
                 description: describe(job.contestant),
+                objective: objective(job.contestant, shared),
                 kind: kind(job.contestant),
                 seeds: vec![seed],
             }),
@@ -36,6 +38,13 @@ pub(super) fn collect(shared: &Shared<'_>, jobs: &[Job<'_>], log: &Log) -> Resul
         methods,
         ceiling: ceiling::of(shared, log)?,
     })
+}
+
+/// The loss of a learner, unless it is plain cross-entropy.
+fn objective(contestant: Contestant<'_>, shared: &Shared<'_>) -> Option<String> {
+    let Contestant::Learner(method) = contestant else { return None };
+    let objective = method.training(&shared.experiment.training).objective;
+    (objective != Objective::BCE).then(|| objective.name())
 }
 
 fn records(shared: &Shared<'_>, job: &Job<'_>) -> Result<Vec<PeriodRecord>> {

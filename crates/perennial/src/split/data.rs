@@ -178,7 +178,7 @@ mod tests {
     fn parts_that_share_rows_are_refused() {
         let part = |digest: &[u8], rows| {
             let examples = Arc::default();
-            Loaded { examples, digest: Digest::of_bytes(digest), rows }
+            Loaded { examples, digest: Digest::of_bytes(digest), rows, histories: Vec::new() }
         };
         assert!(refuse_overlap(&[("train", part(b"a", 0..5)), ("valid", part(b"a", 5..7))]).is_ok());
         assert!(refuse_overlap(&[("train", part(b"a", 0..5)), ("valid", part(b"b", 0..5))]).is_ok());
