@@ -95,9 +95,9 @@ def feature_map(sizes: list) -> FeatureMap:
 class Model(BaseModel):
     """Any sum of parts; `build` makes them, `logit` joins them."""
 
-    def __init__(self, features, build, logit):
+    def __init__(self, features, vectors: bool, build, logit):
         super().__init__(features, verbose=0, model_root=".", metrics=["AUC"])
-        self.embedding = FeatureEmbedding(features, DIM)
+        self.embedding = FeatureEmbedding(features, DIM) if vectors else None
         self.parts = nn.ModuleDict(build(features))
         self.logit = logit
         self.compile("adam", "binary_crossentropy", 1e-3)
@@ -106,7 +106,7 @@ class Model(BaseModel):
 
     def forward(self, inputs):
         ids = self.get_inputs(inputs)
-        logit = self.logit(self.parts, ids, self.embedding(ids))
+        logit = self.logit(self.parts, ids, self.embedding(ids) if self.embedding else None)
         return {"y_pred": self.output_activation(logit)}
 
 
@@ -155,7 +155,7 @@ MODELS = {
 def run(name: str, seed: int, parts: list, sizes: list) -> dict:
     torch.manual_seed(seed)
     (ids, labels), valid, test = parts
-    model = Model(feature_map(sizes), *MODELS[name])
+    model = Model(feature_map(sizes), name != "lr", *MODELS[name])
     epochs, clock = [], time.perf_counter()
     for _ in range(EPOCHS):
         model.train()

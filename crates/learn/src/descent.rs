@@ -1,5 +1,8 @@
 //! One step down the gradients of a batch, whoever computed them.
 
+#[cfg(test)]
+mod tests;
+
 use perennial_model::{Group, ModelSpec, Params, Steps, TableId};
 use perennial_nn::Workers;
 use perennial_nn::optim::{scale, sum_of_squares};

@@ -37,7 +37,10 @@ pub struct TrainingConfig {
     pub negatives_kept: f64,
     /// The optimiser of dense tensors and rows.
     pub optimiser: Optimiser,
-    /// What groups of parameters do otherwise: `embeddings`, `linear`, `deep`.
+    /// What groups of parameters do otherwise: `embeddings`, `linear`, `deep`. L2 of tables pulls on all their rows at
+    /// every step: with rows in dense parity each missed step is replayed, bit for bit; lazy rows catch up by the product
+    /// of the factors, which exists under SGD alone, so that under other rules L2 is refused there and decoupled decay is
+    /// what can be had.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<Group, Override>,
     /// Which rows a step moves.
@@ -117,13 +120,21 @@ impl TrainingConfig {
         }
     }
 
-    /// The same with another learning rate; those of groups change in proportion.
+    /// The same with another learning rate; those of groups change in proportion. There is none to a rate of zero, beside
+    /// which groups keep theirs.
     pub(crate) fn at_rate(&self, learning_rate: f64) -> TrainingConfig {
-        let mut changed = self.clone();
+        let shared = self.optimiser.learning_rate;
+        let factor = if shared > 0.0 { learning_rate / shared } else { 1.0 };
+        let mut changed = self.with_rates(|own| own * factor);
         changed.optimiser.learning_rate = learning_rate;
-        for own in changed.groups.values_mut().filter_map(|group| group.learning_rate.as_mut()) {
-            *own *= learning_rate / self.optimiser.learning_rate;
-        }
+        changed
+    }
+
+    /// The same with every learning rate, the shared one and those of groups, changed alike.
+    pub(crate) fn with_rates(&self, change: impl Fn(f64) -> f64) -> TrainingConfig {
+        let mut changed = self.clone();
+        let groups = changed.groups.values_mut().filter_map(|group| group.learning_rate.as_mut());
+        groups.chain([&mut changed.optimiser.learning_rate]).for_each(|rate| *rate = change(*rate));
         changed
     }
 }

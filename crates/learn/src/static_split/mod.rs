@@ -118,7 +118,7 @@ fn fit(
     Ok(Fitted { learned: best.unwrap_or(learned), epochs, best: course.best() })
 }
 
-/// One epoch at the learning rate that the course has come to.
+/// One epoch at the learning rates that the course has come to.
 fn pass(
     learned: &mut Learned,
     data: &Encoded,
@@ -126,7 +126,7 @@ fn pass(
     trained: &mut Trained,
     env: &SplitEnv<'_>,
 ) -> Result<(), LearnError> {
-    let training = env.training.at_rate(course.learning_rate());
+    let training = env.training.with_rates(|rate| course.lowered(rate));
     let epoch = Epoch { period: 0, number: course.epochs(), of: training.epochs, ordered: Order::Shuffled };
     let progress = |step, of| (env.progress)(SplitStep { earlier: None, step, of });
     Trainer::new(&training, env.seed).epoch(learned, data, epoch, trained, env.workers, &progress)?;

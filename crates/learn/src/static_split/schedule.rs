@@ -66,7 +66,10 @@ impl Schedule {
 #[derive(Debug)]
 pub(super) struct Course<'a> {
     schedule: &'a Schedule,
+    /// To begin with.
     learning_rate: f64,
+    /// How often it fell.
+    falls: u32,
     epochs: u32,
     /// The best epoch, from 1, and its value.
     best: Option<(u32, f64)>,
@@ -77,7 +80,7 @@ pub(super) struct Course<'a> {
 
 impl<'a> Course<'a> {
     pub(super) fn new(schedule: &'a Schedule, learning_rate: f64) -> Course<'a> {
-        Course { schedule, learning_rate, epochs: 0, best: None, idle: 0, idle_at_rate: 0 }
+        Course { schedule, learning_rate, falls: 0, epochs: 0, best: None, idle: 0, idle_at_rate: 0 }
     }
 
     /// Notes the watched value after another epoch.
@@ -90,10 +93,10 @@ impl<'a> Course<'a> {
             return;
         }
         (self.idle, self.idle_at_rate) = (self.idle + 1, self.idle_at_rate + 1);
-        if let Some(Plateau { patience, factor }) = plateau
+        if let Some(Plateau { patience, .. }) = plateau
             && self.idle_at_rate >= patience
         {
-            self.learning_rate *= factor;
+            self.falls += 1;
             self.idle_at_rate = 0;
         }
     }
@@ -110,7 +113,13 @@ impl<'a> Course<'a> {
 
     /// The rate of the next epoch.
     pub(super) fn learning_rate(&self) -> f64 {
-        self.learning_rate
+        self.lowered(self.learning_rate)
+    }
+
+    /// What any rate has fallen to: those of groups fall with the shared one, fall by fall.
+    pub(super) fn lowered(&self, rate: f64) -> f64 {
+        let factor = self.schedule.plateau.map_or(1.0, |plateau| plateau.factor);
+        (0..self.falls).fold(rate, |rate, _| rate * factor)
     }
 
     /// Whether it has gone on long enough without getting better.

@@ -8,8 +8,9 @@ use perennial_learn::{
 };
 use perennial_model::backbone::FmConfig;
 use perennial_model::encoder::Unseen;
-use perennial_model::{BackboneConfig, Encoder, EncoderConfig, Objective};
+use perennial_model::{BackboneConfig, Encoder, EncoderConfig, Group, Objective};
 use perennial_nn::Workers;
+use perennial_nn::optim::Override;
 use perennial_stream::SeenPeriod;
 use perennial_table::RowMode;
 use std::sync::Arc;
@@ -67,6 +68,11 @@ impl Desk {
     }
 }
 
+/// A group with a rate of its own.
+fn at(rate: f64) -> Override {
+    serde_json::from_str(&format!("{{\"learning_rate\": {rate}}}")).unwrap()
+}
+
 fn rates(epochs: &[SplitEpoch]) -> Vec<f64> {
     epochs.iter().map(|epoch| epoch.learning_rate).collect()
 }
@@ -108,6 +114,38 @@ fn a_plateau_halves_the_rate_of_the_epochs_after_it() {
     assert_eq!(plain.epochs[..fall], fitted.epochs[..fall]);
     assert_ne!(plain.epochs[fall].loss, fitted.epochs[fall].loss, "a smaller step leads elsewhere");
     assert!(rates(&plain.epochs).iter().all(|rate| *rate == 0.02));
+}
+
+/// Groups whose own rates are the shared one end, after falls of it, with the bits of no groups.
+#[test]
+fn the_rates_of_groups_fall_with_the_shared_one() {
+    let watch = Criterion::LogLoss;
+    let plateau = Some(Plateau { patience: 1, factor: 0.1 });
+    let plain = Desk::new(12, Schedule { watch, plateau, ..Schedule::default() });
+    let with = |rate| {
+        let groups = [(Group::Embeddings, at(rate)), (Group::Linear, at(rate))].into();
+        Desk { training: TrainingConfig { groups, ..plain.training.clone() }, ..Desk::new(12, plain.schedule.clone()) }
+    };
+    let expected = plain.fit();
+    assert!(rates(&expected.epochs).last().unwrap() < &2e-3, "the rate fell twice");
+    let rate = plain.training.optimiser.learning_rate;
+    assert_eq!(with(rate).fit().epochs, expected.epochs);
+    assert_ne!(with(rate / 2.0).fit().epochs, expected.epochs);
+}
+
+/// Beside a shared rate of zero a group of its own learns on: what is frozen is all else.
+#[test]
+fn a_group_may_learn_alone() {
+    let mut desk = Desk::new(2, Schedule::default());
+    desk.training.optimiser.learning_rate = 0.0;
+    desk.training.groups = [(Group::Embeddings, at(0.02))].into();
+    let Fitted { learned, epochs, .. } = desk.fit();
+    assert!(epochs[1].loss < epochs[0].loss);
+    let spec = learned.servable.backbone.spec();
+    for (table, spec) in learned.servable.params.tables.iter().zip(&spec.tables) {
+        let moved = (2..table.rows()).any(|row| spec.name.starts_with("linear") && table.row(row) != [0.0]);
+        assert!(!moved, "{}", spec.name);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Wide & Deep (Cheng et al., DLRS 2016): `z = b + sum_f w_f + MLP([e_1; ...; e_F])`.
 //!
 //! Departures: the wide part sees the raw ids, as in the public benchmark, where the paper crosses them by hand; and one
-//! optimiser trains both parts, where the paper gives the wide one FTRL.
+//! optimiser trains both parts unless `training.groups.linear` says otherwise, where the paper gives the wide one FTRL.
 
 use super::part::{Fields, FieldsConfig, LinearPart, Mlp, MlpConfig, Recipe};
 use crate::encoder::Encoder;

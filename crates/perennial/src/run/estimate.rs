@@ -296,7 +296,7 @@ impl Probe {
         let Servable { encoder, params, .. } = &learned.servable;
         let vocabularies = encoder.vocabularies();
         let ids: u64 = vocabularies.iter().map(|vocabulary| vocabulary.rows() as u64).sum();
-        let slots = params.dense.first().map_or(0, |dense| dense.slots.len());
+        let slots = params.dense.iter().map(|dense| dense.slots.len()).max().unwrap_or(0);
         let files = FILES + vocabularies.len() + (1 + slots) * (1 + params.tables.len());
         let parameters = params.bytes() as u64;
         let updates = plan.updates().len();
