@@ -105,7 +105,7 @@ def run(args, model: str, seeds: list, span: str, methods: dict) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         file, out = Path(folder) / "reloop.toml", Path(folder) / "run"
         file.write_text(text)
-        words = [args.perennial, "run", file, "--out", out, "--quiet"]
+        words = [args.perennial.resolve(), "run", file, "--out", out, "--quiet"]
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
         results = json.loads((out / "results.json").read_text())
     last = 3 if span == SELECTION else 7

@@ -33,7 +33,7 @@ from fuxictr.pytorch.models import BaseModel
 from sklearn.metrics import log_loss, roc_auc_score
 from torch import nn
 
-FIELDS, DIM, HIDDEN, BATCH, EPOCHS = 10, 10, [400, 400, 400], 1024, 10
+FIELDS, DIM, HIDDEN, BATCH = 10, 10, [400, 400, 400], 1024
 TRAIN, VALID = 51_950, 5_772
 
 
@@ -41,7 +41,7 @@ def main():
     args = arguments()
     torch.set_num_threads(args.threads)
     parts, sizes = read(args.data)
-    report = [run(name, seed, parts, sizes) for name in args.models for seed in args.seeds]
+    report = [run(name, seed, parts, sizes, args.epochs) for name in args.models for seed in args.seeds]
     print(json.dumps(report, indent=1))
 
 
@@ -50,6 +50,7 @@ def arguments():
     parser.add_argument("--data", type=Path, required=True, help="folder of the libfm files")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--epochs", type=int, default=10, help="at least 3")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
@@ -152,17 +153,17 @@ MODELS = {
 }
 
 
-def run(name: str, seed: int, parts: list, sizes: list) -> dict:
+def run(name: str, seed: int, parts: list, sizes: list, last: int) -> dict:
     torch.manual_seed(seed)
     (ids, labels), valid, test = parts
     model = Model(feature_map(sizes), name != "lr", *MODELS[name])
     epochs, clock = [], time.perf_counter()
-    for _ in range(EPOCHS):
+    for _ in range(last):
         model.train()
         for batch in torch.randperm(len(labels)).split(BATCH):
             model.train_step(inputs(ids[batch], labels[batch]))
         epochs.append({"valid": metrics(model, valid), "test": metrics(model, test)})
-    best = max(range(EPOCHS), key=lambda epoch: epochs[epoch]["valid"]["auc"])
+    best = max(range(last), key=lambda epoch: epochs[epoch]["valid"]["auc"])
     row = {"model": name, "seed": seed, "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad)}
     row |= {"epoch 3": epochs[2]["test"], "best": {"epoch": best + 1, **epochs[best]["test"]}, "last": epochs[-1]["test"]}
     row["seconds"] = round(time.perf_counter() - clock, 1)

@@ -1,6 +1,7 @@
 //! Score files: what a model said of the events of a log, joined to them by event id.
 //!
-//! Parquet with the columns `event_id: UInt64` and `logit: Float32`, in any order of rows.
+//! Parquet with the columns `event_id: UInt64` and `logit: Float32`, in any order of rows, and possibly `version: Utf8`, the name
+//! of the model that gave the score.
 
 use crate::error::{Error, Result};
 use crate::log::EVENT_ID;
@@ -11,12 +12,15 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
+use perennial_core::{Digest, DigestBuilder};
 use perennial_disk::{Disk, Draft};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const LOGIT: &str = "logit";
+const VERSION: &str = "version";
 
 /// Writes a score file, which appears under its name only when it is whole.
 pub struct ScoreWriter {
@@ -28,6 +32,7 @@ pub struct ScoreWriter {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scores {
     by_event: HashMap<u64, f32>,
+    versions: BTreeSet<String>,
 }
 
 impl ScoreWriter {
@@ -65,27 +70,44 @@ impl ScoreWriter {
 }
 
 impl Scores {
-    /// Reads a score file into memory: 16 bytes an event, about. An event that is in it twice is an error.
+    /// Reads a score file into memory: 16 bytes an event, about. An event that is in it twice, a null and a logit that is not
+    /// finite are errors.
     pub fn read(path: &Path) -> Result<Scores> {
         let file = File::open(path).map_err(Error::io(path))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(Error::parquet(path))?;
-        if builder.schema().fields() != columns().fields() {
+        let fields = builder.schema().fields();
+        let is = |field: &Field, like: &Field| field.name() == like.name() && field.data_type() == like.data_type();
+        let known = fields.len() >= 2 && fields.iter().zip(columns().fields()).all(|(field, like)| is(field, like));
+        let versioned = fields.len() == 3 && is(&fields[2], &Field::new(VERSION, DataType::Utf8, true));
+        if !(known && (fields.len() == 2 || versioned)) {
             let got = builder.schema().fields().iter().map(|field| field.to_string()).collect::<Vec<_>>().join(", ");
-            let problem = format!("{}: expected event_id: UInt64 and logit: Float32, got {got}", path.display());
+            let problem = format!(
+                "{}: expected event_id: UInt64, logit: Float32 and perhaps version: Utf8, got {got}",
+                path.display()
+            );
             return Err(Error::Usage(problem));
         }
-        let mut by_event = HashMap::new();
+        let (mut by_event, mut versions) = (HashMap::new(), BTreeSet::new());
         for batch in builder.build().map_err(Error::parquet(path))? {
             let batch = batch.map_err(|error| Error::parquet(path)(error.into()))?;
+            if batch.columns()[..2].iter().any(|column| column.null_count() > 0) {
+                return Err(Error::Usage(format!("{}: an event or a logit is null", path.display())));
+            }
+            if versioned {
+                note_versions(&mut versions, &batch);
+            }
             let events = batch.column(0).as_primitive::<UInt64Type>().values();
             let logits = batch.column(1).as_primitive::<Float32Type>().values();
             for (&event, &logit) in events.iter().zip(logits) {
+                if !logit.is_finite() {
+                    return Err(Error::Usage(format!("{}: the logit of event {event} is {logit}", path.display())));
+                }
                 if by_event.insert(event, logit).is_some() {
                     return Err(Error::Usage(format!("{}: event {event} is scored twice", path.display())));
                 }
             }
         }
-        Ok(Scores { by_event })
+        Ok(Scores { by_event, versions })
     }
 
     /// Number of events that have a score.
@@ -93,9 +115,31 @@ impl Scores {
         self.by_event.len()
     }
 
+    /// Names of the models that gave the scores, as far as the file says; at most a thousand of them.
+    pub fn versions(&self) -> &BTreeSet<String> {
+        &self.versions
+    }
+
+    /// Digest over events and their scores, whatever the order of rows.
+    pub fn digest(&self) -> Digest {
+        let mut events: Vec<u64> = self.by_event.keys().copied().collect();
+        events.sort_unstable();
+        let logits: Vec<f32> = events.iter().map(|event| self.by_event[event]).collect();
+        let mut digest = DigestBuilder::new("scores");
+        events.iter().for_each(|&event| {
+            digest.u64(event);
+        });
+        digest.f32s(&logits).finish()
+    }
+
     /// Whether no event has a score.
     pub fn is_empty(&self) -> bool {
         self.by_event.is_empty()
+    }
+
+    /// Events and their scores, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, f32)> + '_ {
+        self.by_event.iter().map(|(&event, &logit)| (event, logit))
     }
 
     /// The score of an event.
@@ -107,6 +151,17 @@ impl Scores {
     pub fn join(&self, batch: &RecordBatch) -> Float32Array {
         let events = batch.column_by_name(EVENT_ID).expect("a batch of a log has event ids");
         events.as_primitive::<UInt64Type>().values().iter().map(|&event| self.get(event)).collect()
+    }
+}
+
+/// More names than these say nothing more.
+const MOST_VERSIONS: usize = 1000;
+
+fn note_versions(versions: &mut BTreeSet<String>, batch: &RecordBatch) {
+    for name in batch.column(2).as_string::<i32>().iter().flatten() {
+        if versions.len() < MOST_VERSIONS && !versions.contains(name) {
+            versions.insert(name.to_owned());
+        }
     }
 }
 

@@ -30,6 +30,10 @@ pub struct Experiment {
     /// The backbone.
     #[serde(default)]
     pub model: BackboneConfig,
+    /// A file of scores that another system served, relative to the experiment file: what "logged" earlier scores are, in the
+    /// place of what each method's own versions served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_scores: Option<PathBuf>,
     /// The training loop.
     #[serde(default)]
     pub training: TrainingConfig,
@@ -152,6 +156,11 @@ impl Experiment {
         let folder = path.parent().unwrap_or(Path::new("."));
         let log = folder.join(&experiment.log);
         experiment.log = std::path::absolute(&log).with_context(|| format!("log: no path is {}", log.display()))?;
+        if let Some(scores) = &mut experiment.served_scores {
+            let from = folder.join(&*scores);
+            *scores =
+                std::path::absolute(&from).with_context(|| format!("served_scores: no path is {}", from.display()))?;
+        }
         Ok(experiment)
     }
 
@@ -183,6 +192,7 @@ impl Experiment {
             ("encoder", self.encoder == other.encoder),
             ("model", self.model == other.model),
             ("training", self.training == other.training),
+            ("served_scores", self.served_scores.is_some() == other.served_scores.is_some()),
         ];
         let changed =
             |method: &&Method| other.method.iter().any(|theirs| theirs.name == method.name && theirs != *method);

@@ -3,6 +3,7 @@
 use super::archive::Seen;
 use super::contestant::{Contestant, Model};
 use super::ledger::{Ledger, Place, Scored};
+use super::outside::Outside;
 use super::publish::{parent_of, publish};
 use super::resume::{pretrained_id, pretraining, resume};
 use super::{Event, RunOptions, served, version_id};
@@ -27,6 +28,8 @@ pub(super) struct Shared<'a> {
     pub(super) experiment: &'a Experiment,
     pub(super) schema: &'a Schema,
     pub(super) prepared: &'a Prepared,
+    /// Scores that another system served.
+    pub(super) outside: Option<Outside>,
     /// The periods that are scored.
     pub(super) periods: Range<u32>,
     pub(super) store: &'a Store,
@@ -48,6 +51,15 @@ impl Shared<'_> {
     /// What learners train on of what was seen, and what that does to their scores.
     pub(super) fn thinning(&self) -> Thinning {
         Thinning::of(&self.experiment.training)
+    }
+
+    /// What learners see of a period: scores of another system joined to it, negatives thinned.
+    pub(super) fn lesson(&self, seen: SeenPeriod) -> SeenPeriod {
+        let seen = match &self.outside {
+            None => seen,
+            Some(outside) => outside.join(&seen),
+        };
+        self.thinning().thin(seen)
     }
 
     /// A model that has learned nothing.
@@ -136,7 +148,7 @@ fn step(shared: &Shared<'_>, job: &Job<'_>, state: &mut State, workers: &Workers
     }
     match job.contestant {
         Contestant::Learner(method) => {
-            let seen = shared.thinning().thin(seen);
+            let seen = shared.lesson(seen);
             learn(shared, method, place, state, &seen, workers)?;
             state.seen.push(seen);
         }

@@ -10,6 +10,7 @@ mod contestant;
 mod estimate;
 mod job;
 mod ledger;
+mod outside;
 mod publish;
 mod results;
 mod resume;
@@ -29,6 +30,7 @@ use crate::experiment::{Experiment, KeepVersions, Method};
 use anyhow::{Context, Result, bail};
 use contestant::Contestant;
 use job::{Job, Shared};
+use outside::Outside;
 use perennial_core::{Digest, Role, Schema};
 use perennial_data::log::Log;
 use perennial_disk::Disk;
@@ -92,12 +94,14 @@ pub fn run(experiment: &Experiment, options: &RunOptions<'_>) -> Result<Outcome>
     options.watch.tell(Event::Preparing { log: &experiment.log });
     let prepared = prepare_log(experiment, &log, options)?;
     let periods = scored_periods(experiment, &prepared)?;
+    let outside = Outside::read(experiment, &prepared)?;
     let store = Store::on_disk(options.out.join(files::STORE), options.disk.clone())?;
     let ledger = Ledger::new(options.out.join(files::LEDGER), options.disk.clone());
     let shared = Shared {
         experiment,
         schema: log.schema(),
         prepared: &prepared,
+        outside,
         periods,
         store: &store,
         ledger: &ledger,

@@ -78,6 +78,9 @@ fn lineage(
     if let Some(gate) = &trained.gate {
         extra.insert("gate".to_owned(), serde_json::to_string(gate)?);
     }
+    if let Some(outside) = &shared.outside {
+        extra.insert("served_scores".to_owned(), outside.describe());
+    }
     if let Some(mixed) = &learned.mixed {
         let weights: Vec<f64> = mixed.members.iter().map(|member| member.weight).collect();
         extra.insert("weights".to_owned(), serde_json::to_string(&weights)?);

@@ -33,7 +33,9 @@ pub(super) fn resume(shared: &Shared<'_>, job: &Job<'_>) -> Result<State> {
     let (timeline, next) = (timeline(shared)?, start);
     match job.contestant {
         Contestant::Learner(method) => {
-            let compares_with_served = method.compares_with_served(&shared.experiment.training);
+            // Where another system's scores are logged, nobody learns from its own.
+            let compares_with_served =
+                shared.outside.is_none() && method.compares_with_served(&shared.experiment.training);
             let pretrained = version::load_learned(shared.store, &pretrained_id(job.seed)?)?;
             let model = Model::Learned(Box::new(pretrained.clone()));
             let mut state = State { model, pretrained: Some(pretrained), timeline, seen, compares_with_served, next };
@@ -58,7 +60,7 @@ fn catch_up(shared: &Shared<'_>, job: &Job<'_>, state: &mut State) -> Result<()>
         if state.compares_with_served {
             awaiting = served::recall(shared, job.place(state.next), awaiting)?;
         }
-        let seen = shared.thinning().thin(state.timeline.close(awaiting)?);
+        let seen = shared.lesson(state.timeline.close(awaiting)?);
         state.seen.push(seen);
         state.next += 1;
     }
@@ -109,12 +111,15 @@ pub(super) fn data_digest(shared: &Shared<'_>, periods: Range<u32>) -> Result<Di
     for period in periods {
         digest.digest(&shared.prepared.digest(period as usize)?);
     }
+    if let Some(outside) = &shared.outside {
+        digest.digest(&outside.digest());
+    }
     Ok(digest.finish())
 }
 
 /// All of pre-training as one seen period.
 pub(super) fn pretraining(shared: &Shared<'_>) -> Result<SeenPeriod> {
-    Ok(shared.thinning().thin(shared.prepared.pretraining(shared.periods.start as usize)?.0))
+    Ok(shared.lesson(shared.prepared.pretraining(shared.periods.start as usize)?.0))
 }
 
 /// The timeline when pre-training has ended: it holds the periods whose labels were not all observable by then.
@@ -141,7 +146,7 @@ fn labels_can_be_late(shared: &Shared<'_>) -> bool {
 fn one_of_pretraining(shared: &Shared<'_>, period: u32) -> Result<SeenPeriod> {
     let end = end_of(shared, shared.periods.start - 1);
     let parts = vec![shared.prepared.load(period as usize)?];
-    Ok(shared.thinning().thin(SeenPeriod::pretraining(period as usize, end, parts).0))
+    Ok(shared.lesson(SeenPeriod::pretraining(period as usize, end, parts).0))
 }
 
 /// The examples whose labels became observable during the last period of pre-training: what the references are made

@@ -40,6 +40,7 @@ pub(super) fn as_continual(experiment: &SplitExperiment, method: &SplitMethod, s
         protocol: Protocol { pretrain: 1, average_last: None, periods: None, baseline: None },
         encoder: encoder(experiment),
         model: method.model.clone(),
+        served_scores: None,
         training: method.training(&experiment.training),
         method: vec![Method {
             name: method.name.clone(),

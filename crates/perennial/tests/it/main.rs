@@ -9,6 +9,7 @@ mod gate;
 mod groups;
 mod kill;
 mod leak;
+mod outside;
 mod real_data;
 mod resume;
 mod thinning;
