@@ -389,6 +389,5 @@ fn every_example_of_a_split_can_be_read() {
         assert!(experiment.schema.exists(), "{} names no schema", path.display());
         names.push(experiment.name);
     }
-    names.sort();
-    assert_eq!(names, ["frappe", "frappe-tuned"]);
+    assert!(["frappe", "frappe-tuned"].iter().all(|name| names.iter().any(|other| other == name)), "{names:?}");
 }
