@@ -10,7 +10,7 @@
 
 use crate::generated::past_of;
 use crate::memory::Pieces;
-use crate::meta::{Schedule, Sequence, StepLoss, Unrolled, Window};
+use crate::meta::{Schedule, Sequence, StepLoss, Unrolled, Window, move_all};
 use crate::remembered::{Remembered, bytes_of};
 use crate::trainer::{encode, fit};
 use crate::{Env, LearnError, Learned, Trained};
@@ -300,7 +300,8 @@ impl AsmgGru {
                     )
                 });
                 memory.counters.steps += 1;
-                let finite = self.step(&mut memory.generator, memory.counters.steps, &unrolled.gradients, env);
+                let step = self.optimiser.step(memory.counters.steps, self.optimiser.learning_rate);
+                let finite = move_all(&mut memory.generator.weights, &unrolled.gradients, &step, env.workers);
                 if !(loss.is_finite() && finite) {
                     let loss = if finite { loss } else { f64::NAN };
                     return Err(LearnError::NotFinite { period, epoch, step: memory.counters.steps, loss });
@@ -333,17 +334,6 @@ impl AsmgGru {
         }
         let seen = env.archive.seen(period - (steps - 1 - step) as u32)?;
         Ok(Some(encode(&learned.servable, &[&seen])?))
-    }
-
-    /// One step of the optimiser; whether all weights are still finite.
-    fn step(&self, generator: &mut Generator, number: u64, gradients: &[Vec<f32>], env: &Env<'_>) -> bool {
-        let step = self.optimiser.step(number, self.optimiser.learning_rate);
-        let mut pairs: Vec<_> = generator.weights.iter_mut().zip(gradients).map(|pair| (pair, true)).collect();
-        env.workers.for_each(&mut pairs, |_, ((dense, grads), finite)| {
-            dense.update(grads, &step);
-            *finite = dense.values.iter().all(|x| x.is_finite());
-        });
-        pairs.iter().all(|(_, finite)| *finite)
     }
 
     /// Rolls the states on and reads the newest model: one step of the generator, whatever the length of the sequence.

@@ -28,7 +28,7 @@
 
 use crate::descent::Descent;
 use crate::memory::Pieces;
-use crate::meta::{Through, Transferring};
+use crate::meta::{Through, Transferring, move_all};
 use crate::order::Order;
 use crate::remembered::{Remembered, bytes_of};
 use crate::trainer::{Stepped, admit, each_batch, encode};
@@ -217,24 +217,14 @@ impl Sml {
                 let (data, objective) = ((data, batch), env.training.objective);
                 // Without noise: what is made is served, so it is made for layers as they are in serving.
                 let loss = transferring.differentiate(through, data, objective, Wanted::Transfer, None, env.workers);
-                (loss, self.step(transfer, counters.steps, transferring.by_weights(), env))
+                let step = self.optimiser.step(counters.steps, self.optimiser.learning_rate);
+                (loss, move_all(&mut transfer.weights, transferring.by_weights(), &step, env.workers))
             });
             Stepped { loss: if finite { loss } else { f64::NAN }, weight: weight(data, batch), number: counters.steps }
         })?;
         trained.rows += done.rows;
         trained.generator_loss = done.loss;
         Ok(())
-    }
-
-    /// One step of the networks' optimiser; whether all weights are still finite.
-    fn step(&self, transfer: &mut Transfer, number: u64, gradients: &[Vec<f32>], env: &Env<'_>) -> bool {
-        let step = self.optimiser.step(number, self.optimiser.learning_rate);
-        let mut pairs: Vec<_> = transfer.weights.iter_mut().zip(gradients).map(|pair| (pair, true)).collect();
-        env.workers.for_each(&mut pairs, |_, ((dense, grads), finite)| {
-            dense.update(grads, &step);
-            *finite = dense.values.iter().all(|x| x.is_finite());
-        });
-        pairs.iter().all(|(_, finite)| *finite)
     }
 
     /// Trains the updated version so that what the fixed networks make of it is good on `data`. A batch of no weight

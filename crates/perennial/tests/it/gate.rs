@@ -1,6 +1,6 @@
 //! A run with gates: what is served, what is said about it, and that it can be stopped and gone on with.
 
-use crate::world::{experiment_text, left_by, run_on, write_log};
+use crate::world::{experiment_text, goes_on_where_it_ended, run_on, write_log};
 use perennial::disk::Disk;
 use perennial::eval::{GateDecision, Results, SeedResults, Served};
 use perennial::experiment::Experiment;
@@ -104,18 +104,5 @@ fn a_version_says_what_its_gate_decided_and_scores_as_it_served() {
 #[test]
 fn a_run_with_gates_goes_on_where_it_ended_on_any_number_of_workers() {
     let log = write_log();
-    let whole = gated(log.path());
-    let folder = tempfile::tempdir().unwrap();
-    let run = |experiment: &Experiment, name: &str, workers| {
-        let out = folder.path().join(name);
-        let outcome = run_on(experiment, &out, workers, Disk::default()).unwrap();
-        left_by(&out, &outcome)
-    };
-    let expected = run(&whole, "whole", 1);
-    for periods in [1, 2, 3] {
-        let mut part = whole.clone();
-        part.protocol.periods = Some(periods);
-        run(&part, "grown", 2);
-    }
-    assert_eq!(run(&whole, "grown", 2), expected);
+    goes_on_where_it_ended(&gated(log.path()), &[1, 2, 3]);
 }

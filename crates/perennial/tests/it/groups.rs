@@ -1,6 +1,6 @@
 //! Runs whose groups of parameters have optimisers of their own.
 
-use crate::world::{experiment_text, left_by, run_on, write_log};
+use crate::world::{experiment_text, goes_on_where_it_ended, run_on, write_log};
 use perennial::disk::Disk;
 use perennial::experiment::Experiment;
 use std::path::Path;
@@ -20,20 +20,7 @@ fn grouped(log: &Path) -> Experiment {
 #[test]
 fn a_run_goes_on_where_it_ended() {
     let log = write_log();
-    let whole = grouped(log.path());
-    let folder = tempfile::tempdir().unwrap();
-    let run = |experiment: &Experiment, name: &str, workers| {
-        let out = folder.path().join(name);
-        let outcome = run_on(experiment, &out, workers, Disk::default()).unwrap();
-        left_by(&out, &outcome)
-    };
-    let expected = run(&whole, "whole", 1);
-    for periods in [1, 2] {
-        let mut part = whole.clone();
-        part.protocol.periods = Some(periods);
-        run(&part, "grown", 2);
-    }
-    assert_eq!(run(&whole, "grown", 2), expected);
+    goes_on_where_it_ended(&grouped(log.path()), &[1, 2]);
 }
 
 #[test]

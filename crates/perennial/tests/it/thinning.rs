@@ -1,6 +1,6 @@
 //! Runs that train on a share of the negatives.
 
-use crate::world::{experiment, left_by, run_on, write_log};
+use crate::world::{experiment, goes_on_where_it_ended, run_on, write_log};
 use perennial::disk::Disk;
 use perennial::eval::Results;
 use perennial::experiment::Experiment;
@@ -47,16 +47,5 @@ fn probabilities_are_those_of_the_whole_log() {
 #[test]
 fn a_run_goes_on_where_it_ended() {
     let log = write_log();
-    let whole = thinned(log.path(), 0.5);
-    let folder = tempfile::tempdir().unwrap();
-    let run = |experiment: &Experiment, name: &str, workers| {
-        let out = folder.path().join(name);
-        let outcome = run_on(experiment, &out, workers, Disk::default()).unwrap();
-        left_by(&out, &outcome)
-    };
-    let expected = run(&whole, "whole", 1);
-    let mut part = whole.clone();
-    part.protocol.periods = Some(2);
-    run(&part, "grown", 2);
-    assert_eq!(run(&whole, "grown", 2), expected);
+    goes_on_where_it_ended(&thinned(log.path(), 0.5), &[2]);
 }

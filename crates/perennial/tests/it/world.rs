@@ -120,3 +120,21 @@ fn files_beneath(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files_beneath(&path) } else { vec![path] }).collect()
 }
+
+/// A run that was ended after each of so many scored periods and then gone on with, on other numbers of workers, leaves what
+/// one made at once leaves.
+pub(crate) fn goes_on_where_it_ended(whole: &Experiment, after: &[u32]) {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |experiment: &Experiment, name: &str, workers| {
+        let out = folder.path().join(name);
+        let outcome = run_on(experiment, &out, workers, Disk::default()).unwrap();
+        left_by(&out, &outcome)
+    };
+    let expected = run(whole, "whole", 1);
+    for &periods in after {
+        let mut part = whole.clone();
+        part.protocol.periods = Some(periods);
+        run(&part, "grown", 2);
+    }
+    assert_eq!(run(whole, "grown", 2), expected);
+}
