@@ -33,20 +33,24 @@ pub struct TuneResults {
 pub struct TuneTrial {
     /// The value of each key, as it is written in an experiment.
     pub settings: BTreeMap<String, String>,
-    /// The metric of each seed.
+    /// The metric of each seed; none where training came to nothing.
     pub values: Vec<f64>,
+    /// Whether the loss or a score became infinite or no number, with any seed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub diverged: bool,
     /// Seconds of training over all seeds.
     pub seconds: f64,
 }
 
 impl TuneTrial {
-    fn mean(&self) -> f64 {
-        Summary::of(&self.values).map_or(f64::NAN, |summary| summary.mean)
+    /// Mean over seeds; `None` where training came to nothing.
+    pub fn summary(&self) -> Option<Summary> {
+        Summary::of(&self.values)
     }
 }
 
 impl TuneResults {
-    /// Ranks trials by the mean over seeds.
+    /// Ranks trials by the mean over seeds; those that came to nothing last.
     pub fn ranked(
         format: u32,
         name: String,
@@ -55,7 +59,8 @@ impl TuneResults {
         mut trials: Vec<TuneTrial>,
     ) -> TuneResults {
         let better = metric.metric().better;
-        trials.sort_by(|a, b| better.compare(a.mean(), b.mean()));
+        let badness = |trial: &TuneTrial| trial.summary().map_or(f64::INFINITY, |summary| better.badness(summary.mean));
+        trials.sort_by(|a, b| badness(a).total_cmp(&badness(b)));
         TuneResults { format, name, command, metric, trials }
     }
 
@@ -82,8 +87,8 @@ pub fn tune_table(results: &TuneResults, color: bool) -> String {
     for (rank, trial) in results.trials.iter().enumerate() {
         let mut row = vec![(rank + 1).to_string()];
         row.extend(trial.settings.values().cloned());
-        row.push(Summary::of(&trial.values).map_or("-".into(), |summary| show::summary(metric, &summary)));
-        row.push(show::seconds(trial.seconds));
+        row.push(trial.summary().map_or("diverged".into(), |summary| show::summary(metric, &summary)));
+        row.push(if trial.diverged { "-".into() } else { show::seconds(trial.seconds) });
         table.add_row(row);
     }
     align(&mut table, keys.len() + 2);
@@ -110,7 +115,7 @@ mod tests {
 
     fn trial(rate: &str, values: &[f64]) -> TuneTrial {
         let settings = [("training.optimiser.learning_rate".to_owned(), rate.to_owned())];
-        TuneTrial { settings: settings.into(), values: values.to_vec(), seconds: 1.5 }
+        TuneTrial { settings: settings.into(), values: values.to_vec(), diverged: values.is_empty(), seconds: 1.5 }
     }
 
     #[test]
@@ -123,6 +128,16 @@ mod tests {
         };
         assert_eq!(rates(Criterion::Auc), ["0.01", "0.1", "1"]);
         assert_eq!(rates(Criterion::LogLoss), ["1", "0.1", "0.01"]);
+    }
+
+    #[test]
+    fn what_diverged_comes_last_whichever_way_is_better() {
+        for metric in [Criterion::Auc, Criterion::LogLoss] {
+            let trials = vec![trial("9", &[]), trial("0.1", &[0.5])];
+            let results = TuneResults::ranked(TUNE_FORMAT, "t".into(), "run".into(), metric, trials);
+            assert_eq!(results.trials.iter().map(|trial| trial.diverged).collect::<Vec<_>>(), [false, true]);
+            assert!(tune_table(&results, false).contains("diverged"));
+        }
     }
 
     #[test]

@@ -172,6 +172,14 @@ impl Experiment {
         Ok(experiment)
     }
 
+    /// Checks an experiment that was read as a table.
+    pub(crate) fn from_table(table: toml::Table) -> Result<Experiment> {
+        let experiment: Experiment =
+            table.try_into().map_err(|error| anyhow::anyhow!(crate::suggest::explain(&error.to_string())))?;
+        experiment.check()?;
+        Ok(experiment)
+    }
+
     /// The experiment as TOML with every default spelled out.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("a checked experiment is plain data")

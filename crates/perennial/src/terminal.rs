@@ -87,7 +87,8 @@ impl Terminal {
         self.bar.finish_and_clear();
     }
 
-    fn to_stderr(&self, text: &str) {
+    /// Writes a line to standard error, whatever the mode.
+    pub(crate) fn to_stderr(&self, text: &str) {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 }

@@ -27,8 +27,8 @@ pub struct StaticSplit<'a> {
     pub train: &'a SeenPeriod,
     /// What epochs are chosen by.
     pub valid: &'a Examples,
-    /// What nothing is chosen by.
-    pub test: &'a Examples,
+    /// What nothing is chosen by; `None` for a search, whose epochs have no test metrics.
+    pub test: Option<&'a Examples>,
 }
 
 /// The circumstances of training on a split: everything but the examples.
@@ -84,8 +84,8 @@ pub fn fit_split(
     let train = &Thinning::of(env.training).thin(split.train.clone());
     let split = StaticSplit { train, ..split };
     match earlier {
-        None => fit(split.train, split.valid, Some(split.test), env),
-        Some(earlier) => fit(&earlier.rescored(split, env)?, split.valid, Some(split.test), env),
+        None => fit(split.train, split.valid, split.test, env),
+        Some(earlier) => fit(&earlier.rescored(split, env)?, split.valid, split.test, env),
     }
 }
 

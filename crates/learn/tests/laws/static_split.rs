@@ -46,7 +46,7 @@ impl Desk {
     }
 
     fn with_env<R>(&self, work: impl FnOnce(StaticSplit<'_>, &SplitEnv<'_>) -> R) -> R {
-        let split = StaticSplit { train: &self.train, valid: &self.valid, test: &self.test };
+        let split = StaticSplit { train: &self.train, valid: &self.valid, test: Some(&self.test) };
         let env = SplitEnv {
             training: &self.training,
             schedule: &self.schedule,

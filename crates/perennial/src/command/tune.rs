@@ -6,7 +6,9 @@ use crate::tune::{self, Settings, TuneConfig, TuneOptions, TuneWatch, default_fo
 use anyhow::Result;
 use clap::Args;
 use perennial_disk::Disk;
-use perennial_eval::{tune_table, wants_color};
+use perennial_eval::{TuneTrial, tune_table, wants_color};
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -17,9 +19,15 @@ use std::path::PathBuf;
                   a [selection]\n  method = \"deepfm\"\n  seeds = [1, 2]\n  [space]\n  \
                   \"training.optimiser.learning_rate\" = [1e-4, 1e-3]\n  \"method.model.mlp.dropout\" = [0.0, 0.2]\n\n\
                   For a random search: search = { random = { trials = 20, seed = 1 } }, and ranges such as \
-                  { log_uniform = [1e-5, 1e-2] } or { uniform = [0.0, 0.5] }. For an experiment of `run`: selection = \
-                  { periods = 13, average_last = 3 }; a trial ends with these periods.\nTrials that are finished are kept: \
-                  the same command goes on, and may be given more. Nothing is ever chosen by test examples."
+                  { log_uniform = [1e-5, 1e-2] } or { uniform = [0.0, 0.5] }. All seeds of a trial count: the rank \
+                  is by the mean.\n\nFor an experiment of `run`, say which periods trials are ranked on: selection = { periods \
+                  = [20, 22] } is periods 20, 21 and 22, numbered as in reports. A trial ends with the last of them; what \
+                  comes later is neither scored nor trained on. A split is ranked on its validation examples after the best \
+                  epoch; its test files are not opened.\n\nA key that changes which other keys there are is searched whole: \
+                  \"method.strategy\" = [\"incremental\", { batch = { window = 3 } }].\n\nTrials that are finished are \
+                  kept: the same command goes on, and may be given more. One whose loss is no number is ranked last.\nThe \
+                  folder gets tune.json, all trials, and best.toml, which `perennial run` or `train` takes. Workers change \
+                  speed only."
 )]
 pub(crate) struct Arguments {
     /// The file that names the experiment and what is searched
@@ -58,6 +66,28 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
 impl TuneWatch for Terminal {
     fn trial(&self, number: usize, of: usize, settings: &Settings) {
         self.end();
-        self.note(&format!("trial {number} of {of}: {}", tune::show(settings)));
+        match self.json() {
+            true => {
+                let settings: BTreeMap<&String, String> =
+                    settings.iter().map(|(key, value)| (key, value.to_string())).collect();
+                self.to_stderr(
+                    &json!({ "event": "trial", "number": number, "of": of, "settings": settings }).to_string(),
+                );
+            }
+            false => self.note(&format!("trial {number} of {of}: {}", tune::show(settings))),
+        }
+    }
+
+    fn trial_done(&self, number: usize, of: usize, trial: &TuneTrial) {
+        self.end();
+        if self.json() {
+            self.to_stderr(&json!({ "event": "trial done", "number": number, "of": of, "trial": trial }).to_string());
+        } else if let Some(summary) = trial.summary() {
+            self.note(&format!("  {:.4}", summary.mean));
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        self.note(text);
     }
 }

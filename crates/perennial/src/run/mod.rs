@@ -176,6 +176,13 @@ fn prepare_log(experiment: &Experiment, log: &Log, options: &RunOptions<'_>) -> 
     Ok(prepare(log, &experiment.data, &cache, &mut progress)?)
 }
 
+/// How many periods the log of an experiment has; it is prepared, or found prepared.
+pub(crate) fn periods_of_log(experiment: &Experiment, options: &RunOptions<'_>) -> Result<u32> {
+    let log = Log::open(&experiment.log)?;
+    options.watch.tell(Event::Preparing { log: &experiment.log });
+    Ok(prepare_log(experiment, &log, options)?.periods() as u32)
+}
+
 /// Periods that are scored: after pre-training, to the last one or as many as were asked for.
 fn scored_periods(experiment: &Experiment, prepared: &Prepared) -> Result<std::ops::Range<u32>> {
     let (first, all) = (experiment.protocol.pretrain, prepared.periods() as u32);

@@ -20,7 +20,8 @@ pub(super) struct Data {
     pub(super) schema: Schema,
     train: SeenPeriod,
     valid: Arc<Examples>,
-    test: Arc<Examples>,
+    /// `None` where it is held back.
+    test: Option<Arc<Examples>>,
     /// What the training files say of items, in the form of a history state.
     pub(super) histories: Vec<u8>,
     /// Over all of it.
@@ -57,7 +58,7 @@ impl Data {
         }
         let mut parts = parts.into_iter().map(|(_, part)| part);
         let (Some(train), Some(valid)) = (parts.next(), parts.next()) else { unreachable!("both were loaded") };
-        let test = parts.next().map_or_else(|| valid.examples.clone(), |test| test.examples);
+        let test = parts.next().map(|test| test.examples);
         let train_histories = train.histories;
         let train = SeenPeriod::static_split(vec![train.examples]);
         if train.rows() == 0 {
@@ -67,12 +68,16 @@ impl Data {
     }
 
     pub(super) fn split(&self) -> StaticSplit<'_> {
-        StaticSplit { train: &self.train, valid: &self.valid, test: &self.test }
+        StaticSplit { train: &self.train, valid: &self.valid, test: self.test.as_deref() }
     }
 
     pub(super) fn rows(&self) -> SplitRows {
         let rows = |examples: &Examples| examples.len() as u64;
-        SplitRows { train: self.train.rows() as u64, valid: rows(&self.valid), test: rows(&self.test) }
+        SplitRows {
+            train: self.train.rows() as u64,
+            valid: rows(&self.valid),
+            test: self.test.as_deref().map_or(0, rows),
+        }
     }
 }
 
@@ -139,6 +144,19 @@ fn canonical(part: &SplitPart, schema: &Schema, folder: &std::path::Path, option
         bail!(LearnError::Stopped);
     }
     Ok(Log::open(&place)?)
+}
+
+/// Digest of the files and rows that are trained on and validated by, without reading them as examples; the test files
+/// are left alone.
+pub(crate) fn held_back_digest(experiment: &SplitExperiment) -> Result<Digest> {
+    let path = &experiment.schema;
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let schema = Schema::parse(&text).with_context(|| format!("in {}", path.display()))?;
+    let mut digest = DigestBuilder::new("held back");
+    for part in [&experiment.train, &experiment.valid] {
+        digest.digest(&content(part, &schema)?);
+    }
+    Ok(digest.finish())
 }
 
 /// Digest of the files' bytes and the schema: a file that changed is read anew.

@@ -14,6 +14,8 @@ mod publish;
 mod record;
 mod watch;
 
+pub(crate) use data::held_back_digest;
+
 pub use config::{SplitExperiment, SplitMethod, SplitPart, Stretch};
 pub use watch::{SplitEvent, SplitWatch};
 
@@ -37,7 +39,7 @@ pub struct SplitOptions<'a> {
     pub out: PathBuf,
     /// Folder of the data, where several trainings share it; beneath `out` if absent.
     pub data: Option<PathBuf>,
-    /// Leave the test files alone, and put the validation examples in the place of theirs: for a search.
+    /// Leave the test files alone, so that no result is of them: for a search.
     pub hold_test_back: bool,
     /// Threads.
     pub workers: usize,

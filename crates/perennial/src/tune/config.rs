@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TuneConfig {
-    /// Name: letters, digits, `-`, `_`, `.`.
+    /// Name: letters, digits, `-`, `_`, `.`; that of the file after `tune-` if absent.
+    #[serde(default)]
     pub name: String,
     /// The experiment whose keys are searched, of `run` or of `train`, relative to this file.
     pub base: PathBuf,
@@ -56,10 +57,20 @@ pub enum Search {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
-    /// Scored periods of a trial.
-    pub periods: u32,
-    /// The mean is over so many last ones of them.
-    pub average_last: u32,
+    /// The first and the last of them, both included, numbered as in reports: periods of pre-training count, from 0.
+    pub periods: [u32; 2],
+}
+
+impl Selection {
+    /// Number of the first period.
+    pub fn first(&self) -> u32 {
+        self.periods[0]
+    }
+
+    /// Number of the last period: a trial ends with it.
+    pub fn last(&self) -> u32 {
+        self.periods[1]
+    }
 }
 
 /// Most trials of a search.
@@ -69,7 +80,11 @@ impl TuneConfig {
     /// Reads and checks the file. The path of the base is made absolute.
     pub fn read(path: &Path) -> Result<TuneConfig> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut config = TuneConfig::parse(&text).with_context(|| format!("in {}", path.display()))?;
+        let mut config = TuneConfig::parse_unnamed(&text).with_context(|| format!("in {}", path.display()))?;
+        if config.name.is_empty() {
+            config.name = format!("tune-{}", path.file_stem().unwrap_or_default().to_string_lossy());
+        }
+        config.check().with_context(|| format!("in {}", path.display()))?;
         let base = path.parent().unwrap_or(Path::new(".")).join(&config.base);
         config.base = std::path::absolute(&base).with_context(|| format!("base: no path is {}", base.display()))?;
         Ok(config)
@@ -77,10 +92,13 @@ impl TuneConfig {
 
     /// Reads and checks the text of such a file.
     pub fn parse(text: &str) -> Result<TuneConfig> {
-        let config: TuneConfig =
-            toml::from_str(text).map_err(|error| anyhow::anyhow!(crate::suggest::explain(&error.to_string())))?;
+        let config = TuneConfig::parse_unnamed(text)?;
         config.check()?;
         Ok(config)
+    }
+
+    fn parse_unnamed(text: &str) -> Result<TuneConfig> {
+        toml::from_str(text).map_err(|error| anyhow::anyhow!(crate::suggest::explain(&error.to_string())))
     }
 
     fn check(&self) -> Result<()> {
@@ -108,8 +126,8 @@ impl TuneConfig {
             _ => {}
         }
         match self.selection {
-            Some(Selection { periods, average_last }) if !(1..=periods).contains(&average_last) => {
-                bail!("selection.average_last: from 1 to selection.periods ({periods}) are possible")
+            Some(selection) if selection.first() > selection.last() => {
+                bail!("selection.periods: name the first and the last period, got {:?}", selection.periods)
             }
             _ => Ok(()),
         }

@@ -1,7 +1,7 @@
 //! A search over settings of an experiment, ranked on what it is not judged by.
 //!
 //! ```text
-//! <out>/trials/<digest of settings>/   each trial, as `run` or `train` leave it; finished work is kept
+//! <out>/trials/<digest of settings>/   each trial, as `run` or `train` leave it; finished work is kept, also that a trial diverged
 //! <out>/data/, <out>/prepared/         the data, read once for all trials
 //! <out>/tune.json                      all trials, the best first
 //! <out>/best.toml                      the experiment with the best settings, whole
@@ -11,6 +11,7 @@
 
 mod base;
 mod config;
+mod failure;
 mod space;
 
 pub use config::{Search, Selection, TuneConfig};
@@ -42,6 +43,12 @@ pub struct TuneOptions<'a> {
 pub trait TuneWatch: Watch + SplitWatch {
     /// A trial begins: its number from 1, of how many, and its settings.
     fn trial(&self, number: usize, of: usize, settings: &Settings);
+
+    /// A trial is over, or was found finished.
+    fn trial_done(&self, number: usize, of: usize, trial: &TuneTrial);
+
+    /// Something that a person should know.
+    fn warn(&self, text: &str);
 }
 
 /// Names of the files of a search.
@@ -67,13 +74,22 @@ pub fn tune(config: &TuneConfig, options: &TuneOptions<'_>) -> Result<TuneResult
         .map(|settings| base.with(&config.name, settings).with_context(|| format!("with {}", show(settings))));
     let built = built.collect::<Result<Vec<_>>>()?;
     let best_as = built.first().map_or("run", Trial::command);
+    if let (Some(Trial::Continual(experiment)), Some(selection)) = (built.first(), config.selection) {
+        check_log(experiment, selection, options)?;
+    }
     let mut done = Vec::new();
     for (number, (settings, trial)) in trials.iter().zip(built).enumerate() {
         options.watch.trial(number + 1, trials.len(), settings);
         let of = || format!("trial {} of {}: {}", number + 1, trials.len(), show(settings));
-        let (values, seconds) = run_trial(trial.cut(config.selection), settings, config, options).with_context(of)?;
-        let settings = settings.iter().map(|(key, value)| (key.clone(), value.to_string())).collect();
-        done.push(TuneTrial { settings, values, seconds });
+        let run = run_trial(&trial.cut(config.selection), settings, config, options).with_context(of)?;
+        let diverged = run.is_none();
+        let (values, seconds) = run.unwrap_or_default();
+        let trial = TuneTrial { settings: as_text(settings), values, diverged, seconds };
+        options.watch.trial_done(number + 1, trials.len(), &trial);
+        done.push(trial);
+    }
+    if done.iter().all(|trial| trial.diverged) {
+        bail!("every trial diverged: a loss or a score is infinite or no number. Try smaller learning rates");
     }
     let results = TuneResults::ranked(TUNE_FORMAT, config.name.clone(), best_as.into(), config.metric, done);
     let best = trials.iter().find(|settings| as_text(settings) == results.trials[0].settings);
@@ -97,17 +113,60 @@ fn write(options: &TuneOptions<'_>, name: &str, bytes: &[u8]) -> Result<()> {
     options.disk.replace(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The metric of each seed, and seconds of training.
+/// The metric of each seed, and seconds of training; `None` if it diverges.
 fn run_trial(
-    trial: Trial,
+    trial: &Trial,
     settings: &Settings,
     config: &TuneConfig,
     options: &TuneOptions<'_>,
-) -> Result<(Vec<f64>, f64)> {
+) -> Result<Option<(Vec<f64>, f64)>> {
     let out = options.out.join("trials").join(key(settings).short());
-    match trial {
-        Trial::Split(experiment) => validate(&experiment, out, config.metric, options),
-        Trial::Continual(experiment) => select(&experiment, out, config, options),
+    if failure::find(trial, &out)?.is_some() {
+        return Ok(None);
+    }
+    let run = match trial {
+        Trial::Split(experiment) => validate(experiment, out.clone(), config.metric, options),
+        Trial::Continual(experiment) => select(experiment, out.clone(), config, options),
+    };
+    let error = match run {
+        Ok(found) => return Ok(Some(found)),
+        Err(error) => error,
+    };
+    let Some(problem) = failure::diverged(&error) else { return Err(error) };
+    options.watch.warn(&problem);
+    failure::keep(trial, &out, &problem, &options.disk)?;
+    Ok(None)
+}
+
+/// Refuses a log that ends before the selection, and warns where the experiment is judged by what it was selected on.
+fn check_log(experiment: &Experiment, selection: Selection, options: &TuneOptions<'_>) -> Result<()> {
+    let all = run::periods_of_log(experiment, &run_options(options.out.clone(), options))?;
+    if selection.last() >= all {
+        bail!("selection.periods: the log has periods 0 to {}, and not {}", all.saturating_sub(1), selection.last());
+    }
+    let protocol = &experiment.protocol;
+    let end = protocol.periods.map_or(all, |periods| all.min(protocol.pretrain.saturating_add(periods)));
+    let averaged = protocol.average_last.map_or(protocol.pretrain, |last| end.saturating_sub(last));
+    let left = end.saturating_sub(selection.last() + 1);
+    if averaged.max(protocol.pretrain) <= selection.last() {
+        options.watch.warn(&match left {
+            0 => "no period comes after the selection: nothing is left that the best can be judged by".to_owned(),
+            left => format!(
+                "the average of the experiment holds periods that were selected on; protocol.average_last = {left} leaves \
+                 them out"
+            ),
+        });
+    }
+    Ok(())
+}
+
+fn run_options<'a>(out: PathBuf, options: &TuneOptions<'a>) -> RunOptions<'a> {
+    RunOptions {
+        out,
+        prepared: Some(options.out.join(run::files::PREPARED)),
+        workers: options.workers,
+        disk: options.disk.clone(),
+        watch: options.watch,
     }
 }
 
@@ -146,18 +205,8 @@ fn select(
     config: &TuneConfig,
     options: &TuneOptions<'_>,
 ) -> Result<(Vec<f64>, f64)> {
-    let run_options = RunOptions {
-        out,
-        prepared: Some(options.out.join(run::files::PREPARED)),
-        workers: options.workers,
-        disk: options.disk.clone(),
-        watch: options.watch,
-    };
-    let results = run::run(experiment, &run_options)?.results;
+    let results = run::run(experiment, &run_options(out, options))?.results;
     let (metric, span) = (config.metric.metric(), results.span.clone());
-    if span.end - span.start < experiment.protocol.average_last.unwrap_or(1) {
-        bail!("selection: the log has only {} scored periods", results.periods.len());
-    }
     let method = results.method(&experiment.method[0].name).context("a method has results")?;
     let mut values = Vec::new();
     for seed in &method.seeds {

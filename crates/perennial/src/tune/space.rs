@@ -3,17 +3,45 @@
 use super::config::{Search, TuneConfig};
 use anyhow::{Result, bail};
 use perennial_core::rng::{Stream, hash_text};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use std::collections::BTreeMap;
 
 /// What one key may be: a list, or a range for a random search.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Values {
     /// One of these, each as likely as another.
     List(Vec<toml::Value>),
     /// A number from a range.
     Range(Range),
+}
+
+/// A table in a space.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Named {
+    Uniform(f64, f64),
+    LogUniform(f64, f64),
+    Choice(Vec<toml::Value>),
+}
+
+impl<'de> Deserialize<'de> for Values {
+    /// By hand, since an untagged enum cannot say which name it does not know.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Values, D::Error> {
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::Array(list) => Ok(Values::List(list)),
+            table @ toml::Value::Table(_) => match table.try_into::<Named>() {
+                Ok(Named::Uniform(from, to)) => Ok(Values::Range(Range::Uniform(from, to))),
+                Ok(Named::LogUniform(from, to)) => Ok(Values::Range(Range::LogUniform(from, to))),
+                Ok(Named::Choice(list)) => Ok(Values::List(list)),
+                Err(error) => Err(de::Error::custom(format!(
+                    "{}. A key with dots is put in quotes: \"training.batch_size\" = [512, 1024]",
+                    error.message().trim_end()
+                ))),
+            },
+            _ => Err(de::Error::custom("expected a list of values, or a range such as { uniform = [0.0, 0.5] }")),
+        }
+    }
 }
 
 /// Numbers from the first to the second.
@@ -126,6 +154,13 @@ mod tests {
     }
 
     #[test]
+    fn a_choice_is_a_list() {
+        let choice = config("\"grid\"", "a = { choice = [1, \"x\"] }\nb = { choice = [2] }");
+        assert_eq!(choice.space["a"], Values::List(vec![1.into(), "x".into()]));
+        assert_eq!(trials(&choice), trials(&config("\"grid\"", "a = [1, \"x\"]\nb = [2]")));
+    }
+
+    #[test]
     fn draws_lie_in_their_ranges_and_stay_when_more_are_asked_for() {
         let space = "rate = { log_uniform = [1e-4, 1e-2] }\ndrop = { uniform = [0.0, 0.5] }\nkind = [1, 2]";
         let few = trials(&config("{ random = { trials = 20, seed = 3 } }", space));
@@ -149,7 +184,10 @@ mod tests {
         refused("[space]\na = { uniform = [0, 1] }", "a grid needs a list");
         refused("search = { random = { trials = 0, seed = 1 } }\n[space]\na = [1]", "from 1 to");
         refused("search = { random = { trials = 2, seed = 1 } }\n[space]\na = { log_uniform = [0, 1] }", "positive");
-        refused("selection = { periods = 2, average_last = 3 }\n[space]\na = [1]", "average_last");
+        refused("selection = { periods = [3, 2] }\n[space]\na = [1]", "the first and the last");
+        refused("[space]\na = { log_unifrom = [1, 2] }", "did you mean \"log_uniform\"");
+        refused("[space]\na.b = [1]", "put in quotes");
+        refused("[space]\na = 1", "expected a list");
         refused("metod = \"x\"\n[space]\na = [1]", "did you mean \"method\"");
     }
 }
