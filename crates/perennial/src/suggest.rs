@@ -13,6 +13,22 @@ pub(crate) fn explain(message: &str) -> String {
     }
 }
 
+/// The text of a mistake in a file for `command`, and which command the file is rather for, if it looks like that.
+pub(crate) fn explain_file(message: &str, text: &str, command: &str) -> String {
+    let keys: toml::Table = toml::from_str(text).unwrap_or_default();
+    let has = |key| keys.contains_key(key);
+    let likely = match () {
+        _ if has("space") && has("base") => "tune",
+        _ if has("train") && has("valid") => "train",
+        _ if has("log") => "run",
+        _ => command,
+    };
+    match likely == command {
+        true => explain(message),
+        false => format!("this looks like a file for `perennial {likely}`: {}", explain(message)),
+    }
+}
+
 /// The candidate most like `word`, if any is like it at all.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let scored = candidates.map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
@@ -30,5 +46,16 @@ mod tests {
         assert!(explain(message).ends_with("did you mean \"batch_size\"?"));
         assert_eq!(explain("unknown field `zzz`, expected `epochs`"), "unknown field `zzz`, expected `epochs`");
         assert_eq!(explain("something else"), "something else");
+    }
+
+    #[test]
+    fn a_file_for_another_command_is_known_by_its_keys() {
+        let split = "name = \"x\"\n[train]\n[valid]\n[test]\n";
+        assert!(explain_file("bad", split, "run").contains("for `perennial train`"));
+        assert!(explain_file("bad", "log = \"x\"", "train").contains("for `perennial run`"));
+        assert!(explain_file("bad", "base = \"x\"\n[space]\n", "run").contains("for `perennial tune`"));
+        for (text, command) in [(split, "train"), ("log = 1", "run"), ("", "tune"), ("no toml", "run")] {
+            assert_eq!(explain_file("bad", text, command), "bad");
+        }
     }
 }

@@ -135,8 +135,8 @@ impl SplitExperiment {
 
     /// Reads and checks the text of such a file.
     pub fn parse(text: &str) -> Result<SplitExperiment> {
-        let experiment: SplitExperiment =
-            toml::from_str(text).map_err(|error| anyhow::anyhow!(crate::suggest::explain(&error.to_string())))?;
+        let experiment: SplitExperiment = toml::from_str(text)
+            .map_err(|error| anyhow::anyhow!(crate::suggest::explain_file(&error.to_string(), text, "train")))?;
         experiment.check()?;
         Ok(experiment)
     }

@@ -98,7 +98,8 @@ impl TuneConfig {
     }
 
     fn parse_unnamed(text: &str) -> Result<TuneConfig> {
-        toml::from_str(text).map_err(|error| anyhow::anyhow!(crate::suggest::explain(&error.to_string())))
+        toml::from_str(text)
+            .map_err(|error| anyhow::anyhow!(crate::suggest::explain_file(&error.to_string(), text, "tune")))
     }
 
     fn check(&self) -> Result<()> {
