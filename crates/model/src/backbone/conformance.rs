@@ -19,6 +19,7 @@ fn registered() -> Vec<(&'static str, BackboneConfig)> {
     let smooth = MlpConfig { activation: Activation::Tanh, init: LayerInit::GlorotUniformAll, ..mlp.clone() };
     let noisy = MlpConfig { activation: Activation::Prelu, batch_norm: true, dropout: 0.3, ..mlp.clone() };
     let dice = MlpConfig { activation: Activation::Dice, ..mlp.clone() };
+    let gelu = MlpConfig { activation: Activation::Gelu, ..mlp.clone() };
     let dcn = DcnConfig { fields: fields.clone(), mlp: mlp.clone(), ..DcnConfig::default() };
     let fm_fm = FmFmConfig { fields: fields.clone(), matrix: PairMatrixForm::Full };
     let xdeep = XDeepFmConfig { fields: fields.clone(), maps: vec![4, 2], relu: false, mlp: mlp.clone() };
@@ -38,6 +39,7 @@ fn registered() -> Vec<(&'static str, BackboneConfig)> {
         ("wide_deep", BackboneConfig::WideDeep(WideDeepConfig { fields: fields.clone(), mlp: mlp.clone() })),
         ("dnn, normalised and dropped", BackboneConfig::Dnn(DnnConfig { fields: fields.clone(), mlp: noisy.clone() })),
         ("dnn, dice", BackboneConfig::Dnn(DnnConfig { fields: fields.clone(), mlp: dice })),
+        ("dnn, gelu", BackboneConfig::Dnn(DnnConfig { fields: fields.clone(), mlp: gelu })),
         ("deepfm", BackboneConfig::DeepFm(DeepFmConfig { fields: fields.clone(), mlp: mlp.clone() })),
         ("nfm", BackboneConfig::Nfm(NfmConfig { fields: fields.clone(), mlp: mlp.clone() })),
         ("ipnn", BackboneConfig::Ipnn(IpnnConfig { fields, mlp: mlp.clone() })),

@@ -2,7 +2,7 @@
 
 use super::{BatchNorm, Recipe};
 use crate::{DenseId, DenseInit, ParamView};
-use perennial_nn::{Act, Real, Tape, Var};
+use perennial_nn::{Act, Gelu, Real, Tape, Var};
 use serde::{Deserialize, Serialize};
 
 /// What follows a hidden layer.
@@ -16,6 +16,8 @@ pub enum Activation {
     Sigmoid,
     /// Hyperbolic tangent.
     Tanh,
+    /// `x (1 + erf(x / sqrt 2)) / 2` (Hendrycks and Gimpel, 2016).
+    Gelu,
     /// `max(x, 0) + a min(x, 0)` with a learned `a` per unit, 0.1 at first.
     Prelu,
     /// `p x + (1 - p) a x`, `p` the sigmoid of the normalised `x`, with a learned `a` per unit, 0 at first (Zhou et al.,
@@ -28,6 +30,8 @@ pub enum Activation {
 pub(in crate::backbone) enum Activated {
     /// A function of the value alone.
     Plain(Act),
+    /// The normal distribution's share of the value; its slope needs the value itself.
+    Gelu,
     /// Its slopes.
     Prelu(DenseId),
     /// Its normalisation and slopes.
@@ -44,6 +48,7 @@ impl Activation {
             Activation::Relu => Activated::Plain(Act::Relu),
             Activation::Sigmoid => Activated::Plain(Act::Sigmoid),
             Activation::Tanh => Activated::Plain(Act::Tanh),
+            Activation::Gelu => Activated::Gelu,
             // As in the public code of CAN.
             Activation::Prelu => Activated::Prelu(slope(0.1, recipe)),
             Activation::Dice => {
@@ -64,6 +69,7 @@ impl Activated {
     ) -> Var {
         match self {
             Activated::Plain(act) => tape.activate(x, *act),
+            Activated::Gelu => tape.gelu(x, Gelu::Erf),
             Activated::Prelu(slope) => {
                 let slope = view.dense(tape, *slope);
                 tape.prelu(x, slope)
