@@ -100,7 +100,9 @@ def mean_auc(place: Path, span: str) -> float:
     files = scored(place)
     # Scored periods are 11 to 31.
     files = files[-7:] if span == "last" else files[10:13]
-    return statistics.mean(json.loads(file.read_text())["metrics"]["values"]["auc"] for file in files)
+    # The last line of a record is its checksum.
+    records = [json.loads(file.read_text().rpartition("\nblake3 ")[0]) for file in files]
+    return statistics.mean(record["metrics"]["values"]["auc"] for record in records)
 
 
 def summary(runs: list, method: str) -> dict:

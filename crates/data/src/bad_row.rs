@@ -41,6 +41,8 @@ pub enum Reason {
     NotJson,
     /// A feature is not `index:value`.
     NotAFeature,
+    /// A feature whose value nobody reads has another than 1.
+    ValueNotOne,
 }
 
 impl Reason {
@@ -64,6 +66,7 @@ impl Reason {
             Reason::UnclosedQuote => "unclosed_quote",
             Reason::NotJson => "not_json",
             Reason::NotAFeature => "not_a_feature",
+            Reason::ValueNotOne => "value_not_one",
         }
     }
 }
@@ -88,6 +91,9 @@ impl fmt::Display for Reason {
             Reason::UnclosedQuote => "a quotation mark never closes",
             Reason::NotJson => "not a JSON object",
             Reason::NotAFeature => "a feature is not index:value",
+            Reason::ValueNotOne => {
+                "a feature has another value than 1, which nobody reads (name its column v0, v1, ...)"
+            }
         })
     }
 }

@@ -167,6 +167,9 @@ impl Profile {
 
     /// How the time is written, and why it is thought to be one.
     fn time(&self) -> Option<(String, String)> {
+        if self.is_list {
+            return None;
+        }
         if self.is_time {
             return Some(("unit = \"us\"".to_owned(), "a column of times, which knows its own unit".to_owned()));
         }

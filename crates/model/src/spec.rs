@@ -150,10 +150,46 @@ pub enum EmbeddingInit {
     },
 }
 
+/// Larger first values cannot be meant: they leave no room for what is learned.
+const LARGEST_FIRST: f64 = 1e6;
+
+impl EmbeddingInit {
+    /// Refuses what draws no numbers, or none that can be trained.
+    pub(crate) fn check(self) -> Result<(), &'static str> {
+        let fine = |spread: f64| (0.0..=LARGEST_FIRST).contains(&spread);
+        match self {
+            EmbeddingInit::Uniform { limit } if !fine(limit) => Err("the limit lies between 0 and a million"),
+            EmbeddingInit::Normal { std } if !fine(std) => Err("the standard deviation lies between 0 and a million"),
+            EmbeddingInit::GlorotUniform { rows: 0 } | EmbeddingInit::GlorotNormal { rows: 0 } => {
+                Err("a table is thought to have at least one row")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Default for EmbeddingInit {
     /// Small enough that an unseen id says little, large enough to break symmetry at once: Glorot's limit for a
     /// table of some thousands of rows.
     fn default() -> Self {
         EmbeddingInit::Uniform { limit: 0.05 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_values_that_cannot_be_meant_are_refused() {
+        let bad = [
+            EmbeddingInit::Uniform { limit: 1e300 },
+            EmbeddingInit::Uniform { limit: -0.1 },
+            EmbeddingInit::Normal { std: f64::NAN },
+            EmbeddingInit::GlorotNormal { rows: 0 },
+        ];
+        assert!(bad.iter().all(|init| init.check().is_err()));
+        let good = [EmbeddingInit::Zero, EmbeddingInit::default(), EmbeddingInit::GlorotUniform { rows: 1 }];
+        assert!(good.iter().all(|init| init.check().is_ok()));
     }
 }

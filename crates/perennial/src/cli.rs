@@ -95,7 +95,13 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Completions { shell } => command::completions::run(*shell),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => match terminal.unprinted() {
+            None => ExitCode::SUCCESS,
+            Some(error) => {
+                terminal.fail(&anyhow::Error::new(error).context("cannot write to standard output"));
+                ExitCode::FAILURE
+            }
+        },
         Err(error) if is_stop(&error) => {
             terminal.note("stopped; run the same command again to go on from here");
             ExitCode::from(STOPPED)

@@ -191,7 +191,7 @@ impl Experiment {
     }
 
     /// The first key in which this experiment contradicts one that a folder holds the run of. Methods and seeds may be
-    /// added or left out; what is averaged, what is kept and where the log lies may change.
+    /// added or left out; what is averaged, which versions are kept and where the log lies may change.
     pub fn conflict(&self, other: &Experiment) -> Option<String> {
         let same = [
             ("name", self.name == other.name),
@@ -200,6 +200,8 @@ impl Experiment {
             ("encoder", self.encoder == other.encoder),
             ("model", self.model == other.model),
             ("training", self.training == other.training),
+            // Scores of periods that are done are not made again.
+            ("keep.scores", !self.keep.scores || other.keep.scores),
             ("served_scores", self.served_scores.is_some() == other.served_scores.is_some()),
         ];
         let changed =

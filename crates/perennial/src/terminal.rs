@@ -5,9 +5,9 @@ use crate::split::{SplitEvent, SplitWatch};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use perennial_learn::SplitStep;
 use serde_json::json;
-use std::io::{IsTerminal, Write};
-use std::sync::OnceLock;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// How to show things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(crate) enum Mode {
 pub(crate) struct Terminal {
     mode: Mode,
     bar: ProgressBar,
+    /// Why a result could not be printed, the first time.
+    unprinted: Mutex<Option<std::io::Error>>,
 }
 
 impl Terminal {
@@ -31,7 +33,7 @@ impl Terminal {
     pub(crate) fn new(mode: Mode) -> Terminal {
         let shown = mode == Mode::Pretty && std::io::stderr().is_terminal();
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Terminal { mode, bar: ProgressBar::with_draw_target(Some(0), target) }
+        Terminal { mode, bar: ProgressBar::with_draw_target(Some(0), target), unprinted: Mutex::new(None) }
     }
 
     /// Whether results go out as JSON.
@@ -39,13 +41,23 @@ impl Terminal {
         self.mode == Mode::Json
     }
 
-    /// Prints a result. A closed pipe is nobody's error.
+    /// Prints a result. A closed pipe is nobody's error; any other failure is [kept](Terminal::unprinted).
     #[allow(clippy::print_stdout, reason = "this is the one place where results are printed")]
     pub(crate) fn print(&self, text: &str) {
         self.bar.finish_and_clear();
         let mut out = std::io::stdout().lock();
         let end = if text.ends_with('\n') { "" } else { "\n" };
-        let _ = write!(out, "{text}{end}").and_then(|()| out.flush());
+        match write!(out, "{text}{end}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                self.unprinted.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+            _ => {}
+        }
+    }
+
+    /// Why a result could not be printed, if one could not.
+    pub(crate) fn unprinted(&self) -> Option<std::io::Error> {
+        self.unprinted.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Tells a person something beside the results.

@@ -42,6 +42,9 @@ pub enum Slicing {
     Given,
 }
 
+/// More would be a mistake rather than a wish.
+const MOST_NEGATIVES: u32 = 1000;
+
 /// Negatives sampled for each positive. They are drawn with replacement among the candidates that are not rejected,
 /// keyed by (data seed, event id, ordinal).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +135,9 @@ impl PrepareConfig {
         if negatives.per_positive == 0 {
             return refuse("per_positive = 0 samples nothing: leave negatives out instead");
         }
+        if negatives.per_positive > MOST_NEGATIVES {
+            return refuse("at most 1000 negatives per positive are possible: a period is held in memory");
+        }
         if matches!(negatives.from, Candidates::Window(span) if span <= Span::ZERO) {
             return refuse("a window of no length holds no candidates: say e.g. window = \"24h\"");
         }
@@ -190,6 +196,7 @@ mod tests {
             Negatives { per_positive: 1, from: Candidates::Catalogue, by: Weighing::Uniform, reject: Reject::Positive };
         refused(&|c| c.negatives = Some(negatives), "no id field of role \"item\"");
         refused(&|c| c.negatives = Some(Negatives { per_positive: 0, ..negatives }), "samples nothing");
+        refused(&|c| c.negatives = Some(Negatives { per_positive: 1001, ..negatives }), "at most 1000");
         refused(
             &|c| c.negatives = Some(Negatives { from: Candidates::Window(Span::ZERO), ..negatives }),
             "holds no candidates",

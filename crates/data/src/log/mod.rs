@@ -184,7 +184,7 @@ mod tests {
         fs::create_dir(dir.path().join(STAGING_DIR)).unwrap(); // what a killed writer leaves
         create(false).unwrap();
         write(dir.path(), Cut::Rows(10), &[vec![1]]);
-        assert!(create(false).unwrap_err().to_string().contains("--force"));
+        assert!(create(false).unwrap_err().to_string().contains("--replace"));
         create(true).unwrap();
         assert_eq!(read_times(&Log::open(dir.path()).unwrap()), [1], "an abandoned replacement changes nothing");
         fs::remove_file(dir.path().join(MANIFEST_FILE)).unwrap();

@@ -105,7 +105,11 @@ impl Drop for Staging {
 fn check_free(dir: &Path, staging: &Path, replace: bool) -> Result<()> {
     let occupied = |problem: &str| Err(Error::Occupied { dir: dir.to_owned(), problem: problem.to_owned() });
     if dir.join(MANIFEST_FILE).exists() {
-        return if replace { Ok(()) } else { occupied("holds a log already; choose another directory or use --force") };
+        return if replace {
+            Ok(())
+        } else {
+            occupied("holds a log already; choose another directory or use --replace")
+        };
     }
     let empty = fs::read_dir(dir).map_err(Error::io(dir))?.next().is_none();
     if empty || staging.exists() { Ok(()) } else { occupied("is not empty and not a log; choose another directory") }

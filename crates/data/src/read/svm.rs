@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub(crate) struct Reader {
     lines: Lines,
     columns: Vec<(Part, SvmColumn)>,
+    /// Whether values are read. Where they are not they must be 1: what they say would be lost.
+    reads_values: bool,
     /// Number of features that every line must have, if features are wanted by position.
     features: Option<usize>,
     rows: RowLog,
@@ -77,7 +79,8 @@ impl Reader {
             ));
         }
         let features = columns.iter().filter_map(|(part, _)| part.position()).max().map(|last| last + 1);
-        Ok(Reader { lines: Lines::open(file, options)?, columns, features, rows: RowLog::default() })
+        let reads_values = columns.iter().any(|(part, _)| matches!(part, Part::Value(_)));
+        Ok(Reader { lines: Lines::open(file, options)?, columns, reads_values, features, rows: RowLog::default() })
     }
 
     fn push_row(&mut self, len: usize) {
@@ -86,6 +89,9 @@ impl Reader {
         match Row::parse(text) {
             Ok(None) => {}
             Err(reason) => self.rows.refuse(line, reason, record),
+            Ok(Some(row)) if !self.reads_values && !row.is_of_ones() => {
+                self.rows.refuse(line, Reason::ValueNotOne, record);
+            }
             Ok(Some(row)) => match self.features.map(|expected| row.features.len().cmp(&expected)) {
                 Some(std::cmp::Ordering::Less) => self.rows.refuse(line, Reason::TooFewColumns, record),
                 Some(std::cmp::Ordering::Greater) => self.rows.refuse(line, Reason::TooManyColumns, record),
@@ -121,6 +127,11 @@ impl Row<'_> {
             }
         }
         Ok(Some(row))
+    }
+
+    fn is_of_ones(&self) -> bool {
+        let one = |value: &[u8]| std::str::from_utf8(value).is_ok_and(|value| value.parse() == Ok(1.0));
+        self.features.iter().all(|(_, value)| one(value))
     }
 }
 
@@ -172,6 +183,18 @@ mod tests {
     use super::*;
     use arrow::array::{Array, AsArray};
     use std::io::Write;
+
+    #[test]
+    fn values_that_nobody_reads_are_ones() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"1 3:1 4:1.0\n1 3:0.5 4:1\n1 3:x 4:1\n1 3:nan 4:1\n").unwrap();
+        let wanted = ["label", "features"].map(|name| Wanted { name: name.into(), optional: false, separator: None });
+        let mut reader = Reader::open(file.path(), &wanted, &ReadOptions::default()).unwrap();
+        let chunk = reader.next_chunk().unwrap().unwrap();
+        assert_eq!(chunk.columns[0].len(), 1);
+        let reasons: Vec<_> = chunk.refused.iter().map(|row| (row.line, row.reason)).collect();
+        assert_eq!(reasons, [2, 3, 4].map(|line| (line, Reason::ValueNotOne)));
+    }
 
     #[test]
     fn features_by_position_and_all_together() {

@@ -148,6 +148,17 @@ macro_rules! of_any {
 impl Backbone {
     /// Builds the backbone for the encoder's inputs, or says why it cannot be.
     pub fn build(config: &BackboneConfig, encoder: &Encoder) -> Result<Backbone, ModelError> {
+        let backbone = Backbone::of(config, encoder)?;
+        for table in &backbone.spec().tables {
+            table.init.check().map_err(|problem| ModelError::Config {
+                key: format!("initial values of {}", table.name),
+                problem: problem.into(),
+            })?;
+        }
+        Ok(backbone)
+    }
+
+    fn of(config: &BackboneConfig, encoder: &Encoder) -> Result<Backbone, ModelError> {
         Ok(match config {
             BackboneConfig::EmbeddingMlp(config) => Backbone::EmbeddingMlp(EmbeddingMlp::build(config, encoder)?),
             BackboneConfig::Lr(config) => Backbone::Lr(Lr::build(config, encoder)?),

@@ -4,7 +4,7 @@ use super::import::show_progress;
 use super::versions;
 use crate::run::{Scorer, scorer_of};
 use crate::terminal::Terminal;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use arrow::array::AsArray;
 use arrow::datatypes::UInt64Type;
 use clap::Args;
@@ -41,6 +41,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
+    refuse_source(arguments)?;
     let store = versions::open(&arguments.run)?;
     let id = versions::find(&store, &arguments.version)?;
     let scorer = scorer_of(&store, &id)?;
@@ -65,6 +66,16 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
         false => format!("{rows} rows scored by {id} ({}) into {}", content.short(), arguments.out.display()),
     });
     Ok(())
+}
+
+/// Scores in the place of the rows that they are of would be the end of the rows.
+fn refuse_source(arguments: &Arguments) -> Result<()> {
+    let Ok(out) = arguments.out.canonicalize() else { return Ok(()) };
+    let is_source = |rows: &&PathBuf| rows.canonicalize().is_ok_and(|rows| out.starts_with(rows));
+    match arguments.rows.iter().find(is_source) {
+        Some(rows) => bail!("--out {} is where the rows are ({}); name another file", out.display(), rows.display()),
+        None => Ok(()),
+    }
 }
 
 fn folder_of(path: &Path) -> &Path {

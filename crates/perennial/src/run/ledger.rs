@@ -4,7 +4,7 @@
 //! `<method>/<seed>/updated-<period>.json` that it was learned from and the version published. The second is written
 //! last of all: a period that has it is done.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use perennial_core::Digest;
 use perennial_disk::Disk;
 use perennial_eval::PeriodMetrics;
@@ -97,15 +97,32 @@ impl Ledger {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
-        let record = serde_json::from_str(&text)
-            .with_context(|| format!("{} is damaged; delete it and run again to have it made again", path.display()))?;
-        Ok(Some(record))
+        let damaged = || format!("{} is damaged; delete it and run again to have it made again", path.display());
+        let record = unsealed(&text).with_context(damaged)?;
+        Ok(Some(serde_json::from_str(record).with_context(damaged)?))
     }
 
     fn write<T: Serialize>(&self, path: PathBuf, record: &T) -> Result<()> {
-        let text = serde_json::to_vec_pretty(record).context("a record is plain data")?;
+        let text = sealed(&serde_json::to_string_pretty(record).context("a record is plain data")?);
         let folder = path.parent().expect("a record lies in a folder");
         self.disk.create_folder(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        self.disk.replace(&path, &text).with_context(|| format!("cannot write {}", path.display()))
+        self.disk.replace(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+/// Begins the last line of a record.
+const SEAL: &str = "\nblake3 ";
+
+/// A record and the checksum of its text.
+fn sealed(record: &str) -> String {
+    format!("{record}{SEAL}{}\n", Digest::of_bytes(record.as_bytes()))
+}
+
+/// The record, if it is what was written.
+fn unsealed(text: &str) -> Result<&str> {
+    let (record, seal) = text.rsplit_once(SEAL).context("it has no checksum")?;
+    if seal.trim_end() != Digest::of_bytes(record.as_bytes()).to_string() {
+        bail!("its checksum is that of another text");
+    }
+    Ok(record)
 }

@@ -241,8 +241,9 @@ fn in_parallel(
                     }
                     if let Err(error) = work(nth, &workers) {
                         next.store(count, Ordering::Relaxed);
-                        shared.failed.store(true, Ordering::Relaxed);
+                        // The reason first: others that are told to stop have none of their own.
                         failure.lock().expect("no thread panics while it holds this").get_or_insert(error);
+                        shared.failed.store(true, Ordering::Relaxed);
                     }
                 }
             });

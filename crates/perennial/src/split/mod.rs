@@ -109,6 +109,10 @@ impl Training<'_> {
         // All are looked at first: a folder of another experiment is refused before hours of training, not after.
         let found = runs().map(|(method, seed)| records.find(&method.name, seed, self.key(method, seed)));
         let found = found.collect::<Result<Vec<_>>>()?;
+        // And so is a model that cannot be.
+        for method in &self.experiment.method {
+            self.blank(method, 0).with_context(|| format!("method \"{}\"", method.name))?;
+        }
         self.options.watch.tell(SplitEvent::Planned { runs: found.iter().filter(|run| run.is_none()).count() });
         let mut done = Vec::with_capacity(found.len());
         for ((method, seed), found) in runs().zip(found) {

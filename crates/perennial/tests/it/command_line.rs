@@ -391,3 +391,44 @@ fn every_example_of_a_split_can_be_read() {
     }
     assert!(["frappe", "frappe-tuned"].iter().all(|name| names.iter().any(|other| other == name)), "{names:?}");
 }
+
+/// Scores never take the place of the rows that they are of, whatever the file is called.
+#[test]
+fn rows_are_not_overwritten_by_their_scores() {
+    let desk = desk();
+    desk.done("run small.toml --out run --quiet");
+    desk.write("rows.csv", "user,item,time\n1,2,3\n");
+    std::fs::create_dir(desk.path("deep")).unwrap();
+    for out in ["rows.csv", "deep/../rows.csv"] {
+        desk.refused(&format!("score run incremental/1 rows.csv --out {out}"), &["is where the rows are"]);
+    }
+    assert_eq!(std::fs::read_to_string(desk.path("rows.csv")).unwrap(), "user,item,time\n1,2,3\n");
+}
+
+/// A record that was changed by hand, or half of it, is not believed.
+#[test]
+fn a_record_that_was_tampered_with_is_named() {
+    let desk = desk();
+    desk.done("run small.toml --out run --quiet");
+    let path = desk.path("run/ledger/incremental/1/scored-0003.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    for other in [text.replacen("\"auc\": 0.", "\"auc\": 1.", 1), text[..text.len() / 2].to_owned(), String::new()] {
+        assert_ne!(other, text);
+        std::fs::write(&path, other).unwrap();
+        desk.refused("run small.toml --out run", &["scored-0003.json is damaged", "delete it and run again"]);
+    }
+    std::fs::remove_file(&path).unwrap();
+    desk.done("run small.toml --out run --quiet");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_could_not_be_printed_is_a_failure() {
+    let desk = desk();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_perennial"));
+    command.current_dir(desk.path("")).args(["schema", "list"]).stdout(full).stderr(std::process::Stdio::piped());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to standard output"));
+}

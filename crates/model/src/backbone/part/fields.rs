@@ -192,6 +192,10 @@ pub(in crate::backbone) fn chosen_features(
         None => (0..features.features.len()).collect(),
         Some(names) => names.iter().map(position).collect::<Result<Vec<_>, _>>()?,
     };
+    if let Some(twice) = (1..chosen.len()).find(|&at| chosen[..at].contains(&chosen[at])) {
+        let name = &features.features[chosen[twice]].name;
+        return Err(ModelError::Config { key: key.into(), problem: format!("\"{name}\" is there twice") });
+    }
     if chosen.is_empty() {
         return Err(ModelError::Config { key: key.into(), problem: "a model needs at least one input".into() });
     }
