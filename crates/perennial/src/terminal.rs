@@ -164,6 +164,7 @@ impl Terminal {
                 self.bar.set_length(*of);
                 self.at(*rows);
             }
+            Event::Noted { text } => self.note(text),
             Event::Planned { periods } => self.begin("periods", *periods),
             Event::Training { method, seed, period, step, of } => {
                 if step % 32 == 0 || step == of {
@@ -178,6 +179,7 @@ impl Terminal {
     fn report(&self, event: &Event<'_>) {
         let line = match event {
             Event::Preparing { log } => json!({ "event": "preparing", "log": log }),
+            Event::Noted { text } => return self.note(text),
             Event::Planned { periods } => json!({ "event": "planned", "periods": periods }),
             Event::Prepared { .. } | Event::Training { .. } => return,
             Event::Scored { method, seed, period, metrics } => {

@@ -4,10 +4,12 @@ use crate::backend::{Bucket, Guard, Hold, Local, WriteFiles};
 use crate::reader::{ALIAS, alias_path, manifest_path, object_path};
 use crate::{AliasName, Bundle, Error, Limits, Manifest, Reader, Result, VersionId, sealed};
 use object_store::ObjectStore;
+use perennial_core::Digest;
 use perennial_disk::Disk;
+use std::collections::HashSet;
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Publishes versions, and does all that a [`Reader`] does.
@@ -18,6 +20,8 @@ use std::time::Duration;
 pub struct Store {
     reader: Reader,
     pub(crate) files: Arc<dyn WriteFiles>,
+    /// Objects that this store has written, or read and found whole: one that was there before is read once.
+    whole: Arc<Mutex<HashSet<Digest>>>,
 }
 
 /// What became of a bundle that was published.
@@ -52,7 +56,7 @@ impl Store {
     }
 
     pub(crate) fn new<F: WriteFiles + 'static>(files: Arc<F>) -> Store {
-        Store { reader: Reader::new(files.clone()), files }
+        Store { reader: Reader::new(files.clone()), files, whole: Arc::default() }
     }
 
     /// Accepts other sizes than the default.
@@ -97,14 +101,27 @@ impl Store {
     fn put_missing(&self, manifest: &Manifest, bundle: &Bundle) -> Result<()> {
         let mut missing = Vec::new();
         for (name, bytes) in &bundle.objects {
-            let path = object_path(&manifest.objects[name.as_str()].digest);
-            if self.files.size(&path)? != Some(bytes.len() as u64) {
+            let digest = manifest.objects[name.as_str()].digest;
+            let path = object_path(&digest);
+            if !self.is_whole(&path, &digest, bytes)? {
                 missing.push((path, bytes.as_slice()));
             }
         }
         missing.sort_unstable();
         missing.dedup();
-        self.files.put(&missing)
+        self.files.put(&missing)?;
+        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        whole.extend(bundle.objects.iter().map(|(name, _)| manifest.objects[name.as_str()].digest));
+        Ok(())
+    }
+
+    /// Whether an object is there as it should be. A damaged one counts as missing: it is written again.
+    fn is_whole(&self, path: &str, digest: &Digest, bytes: &[u8]) -> Result<bool> {
+        let known = self.whole.lock().unwrap_or_else(PoisonError::into_inner).contains(digest);
+        if self.files.size(path)? != Some(bytes.len() as u64) {
+            return Ok(false);
+        }
+        Ok(known || self.files.get(path, bytes.len() as u64)?.as_deref() == Some(bytes))
     }
 
     /// Points an alias at a version if it now points where the caller believes (`None`: nowhere).

@@ -143,7 +143,13 @@ pub fn prepare(
     cache: &Cache,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Prepared> {
-    prepare_batches(&Source::of(log), log.batches(), config, cache, progress)
+    // Nobody asks for rows where the periods are found. Where they are made, the log is read once more to check it.
+    let (mut checked, mut batches) = (false, log.batches());
+    let rows = std::iter::from_fn(|| match std::mem::replace(&mut checked, true) {
+        true => batches.next(),
+        false => log.verify().map_or_else(|damage| Some(Err(damage)), |()| batches.next()),
+    });
+    prepare_batches(&Source::of(log), rows, config, cache, progress)
 }
 
 /// As [`prepare`], for batches from elsewhere. They are not asked for if the periods are found.
@@ -296,6 +302,21 @@ impl Prepared {
     }
 }
 
+/// Two events of one name cannot be told apart by the scores and negatives that are keyed by it.
+fn refuse_twins(slice: &Slice) -> Result<()> {
+    let of_log = slice.examples.event.iter().zip(&slice.sampled).filter(|(_, sampled)| !**sampled);
+    let mut events: Vec<u64> = of_log.map(|(&event, _)| event).collect();
+    events.sort_unstable();
+    match events.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => Err(StreamError::Config(format!(
+            "period {} has two events of the id {}: an event_id column must name each event once; leave it out of the \
+             schema, and import gives every row a name of its own",
+            slice.facts.index, pair[0]
+        ))),
+    }
+}
+
 fn key_of(source: &Source, config: &PrepareConfig) -> Digest {
     // Not as TOML or JSON, where a span is written in whole seconds.
     let config = format!("{config:?}");
@@ -406,6 +427,7 @@ impl Files<'_> {
     }
 
     fn write_slice(&self, slice: Slice) -> Result<FileEntry> {
+        refuse_twins(&slice)?;
         let name = format!("period-{:05}.bin", slice.facts.index);
         let (bytes, blake3) =
             self.write_whole(&self.dir.join(&name), |file| period_file::write(file, &slice.examples, &slice.sampled))?;

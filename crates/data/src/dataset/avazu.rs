@@ -1,4 +1,4 @@
-//! Avazu click-through rate (Kaggle, 2014): 22 categories, time by the hour.
+//! Avazu click-through rate (Kaggle, 2014): 21 categories, time by the hour.
 
 use super::{Dataset, DatasetOptions, Recipe, find_files, schema};
 use crate::error::Result;

@@ -9,6 +9,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::UInt64Type;
 use clap::Args;
 use perennial_core::{FieldKind, Schema};
+use perennial_data::read::find_sources;
 use perennial_data::scores::ScoreWriter;
 use perennial_data::{BadRow, ImportOptions, Log, import};
 use perennial_disk::atomic_write;
@@ -71,8 +72,10 @@ pub(crate) fn run(arguments: &Arguments, terminal: &Terminal) -> Result<()> {
 /// Scores in the place of the rows that they are of would be the end of the rows.
 fn refuse_source(arguments: &Arguments) -> Result<()> {
     let Ok(out) = arguments.out.canonicalize() else { return Ok(()) };
+    let found = find_sources(&arguments.rows).unwrap_or_default().into_iter().map(|source| source.path);
+    let sources: Vec<PathBuf> = arguments.rows.iter().cloned().chain(found).collect();
     let is_source = |rows: &&PathBuf| rows.canonicalize().is_ok_and(|rows| out.starts_with(rows));
-    match arguments.rows.iter().find(is_source) {
+    match sources.iter().find(is_source) {
         Some(rows) => bail!("--out {} is where the rows are ({}); name another file", out.display(), rows.display()),
         None => Ok(()),
     }
@@ -133,6 +136,13 @@ fn score_log(scorer: &Scorer, log: &Log, workers: &Workers, arguments: &Argument
         let examples = scorer.histories.examples(&scorer.schema, label, &batch)?;
         let logits = scorer.score(&examples, workers)?;
         let events = batch.column_by_name("event_id").context("a log has event ids")?.as_primitive::<UInt64Type>();
+        if let Some(at) = logits.iter().position(|logit| !logit.is_finite()) {
+            bail!(
+                "event {} has a score of {}: a number among its inputs is too large to be scored",
+                events.value(at),
+                logits[at]
+            );
+        }
         writer.write(events.values(), &logits)?;
         rows += logits.len() as u64;
     }

@@ -115,6 +115,10 @@ pub(super) fn pretrain(shared: &Shared<'_>, seed: u64, workers: &Workers) -> Res
     }
     let clock = Instant::now();
     let seen = pretraining(shared)?;
+    if seen.rows() == 0 {
+        let text = "no label was known when pre-training ended: nothing is learned from it";
+        shared.options.watch.tell(Event::Noted { text });
+    }
     let blank = shared.blank(seed)?;
     let training = &shared.experiment.training;
     let update = Update { shared, training, place, pretrained: &blank, archive: &Seen::new(0), workers };

@@ -93,6 +93,7 @@ pub fn run(experiment: &Experiment, options: &RunOptions<'_>) -> Result<Outcome>
     settle_experiment(experiment, options)?;
     options.watch.tell(Event::Preparing { log: &experiment.log });
     let prepared = prepare_log(experiment, &log, options)?;
+    note_losses(&prepared, options);
     let periods = scored_periods(experiment, &prepared)?;
     let outside = Outside::read(experiment, &prepared)?;
     let store = Store::on_disk(options.out.join(files::STORE), options.disk.clone())?;
@@ -114,6 +115,22 @@ pub fn run(experiment: &Experiment, options: &RunOptions<'_>) -> Result<Outcome>
     run_all(&shared)?;
     collect_garbage(&shared)?;
     finish(&shared, &log)
+}
+
+/// Tells what preparing the log left out, and what it had to do again.
+fn note_losses(prepared: &Prepared, options: &RunOptions<'_>) {
+    if let Some(damage) = prepared.damage() {
+        options
+            .watch
+            .tell(Event::Noted { text: &format!("the prepared periods were damaged and were made again: {damage}") });
+    }
+    if prepared.dropped_rows() > 0 {
+        let text = format!(
+            "{} rows at the end of the log are left out: periods of equal counts have no remainder",
+            prepared.dropped_rows()
+        );
+        options.watch.tell(Event::Noted { text: &text });
+    }
 }
 
 /// Tells the onlooker how much is left to do.
@@ -198,7 +215,9 @@ fn scored_periods(experiment: &Experiment, prepared: &Prepared) -> Result<std::o
 
 fn pretrain_all(shared: &Shared<'_>) -> Result<()> {
     let seeds = &shared.experiment.seeds;
-    in_parallel(shared, seeds.len(), |nth, workers| job::pretrain(shared, seeds[nth], workers))
+    in_parallel(shared, seeds.len(), |nth, workers| {
+        job::pretrain(shared, seeds[nth], workers).with_context(|| format!("pre-training, seed {}", seeds[nth]))
+    })
 }
 
 fn run_all(shared: &Shared<'_>) -> Result<()> {

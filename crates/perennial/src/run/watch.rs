@@ -19,6 +19,11 @@ pub enum Event<'a> {
         /// Of so many.
         of: u64,
     },
+    /// Something that a person should know.
+    Noted {
+        /// What.
+        text: &'a str,
+    },
     /// The loop begins.
     Planned {
         /// Periods to be scored over all methods and seeds that the ledger does not hold yet.

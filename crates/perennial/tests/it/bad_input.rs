@@ -2,7 +2,7 @@
 //! try.
 
 use crate::desk::Desk;
-use crate::world::{experiment, experiment_text, run_on, write_log, write_other_log};
+use crate::world::{experiment, experiment_text, files_beneath, run_on, write_log, write_other_log};
 use arrow::compute::{concat_batches, take_record_batch};
 use parquet::arrow::ArrowWriter;
 use perennial::core::Digest;
@@ -331,3 +331,32 @@ fn a_field_of_very_many_values_costs_memory_in_proportion() {
 /// 44 seconds). Values and two slots of Adam are 96 of them, in the version before and in the one being made.
 #[cfg(target_os = "linux")]
 const PER_VALUE: u64 = 400;
+
+/// Scores and negatives are keyed by event: two of one name could not be told apart, least of all when a run goes on.
+#[test]
+fn events_of_one_name_are_refused() {
+    let desk = Desk::new();
+    let schema = CLICKS.replace("{ name = \"click\"", "{ name = \"eid\", kind = \"event_id\" },\n{ name = \"click\"");
+    desk.write("clicks.toml", schema);
+    let rows: String = (0..40).map(|i| format!("{},a,1.5,{},{},{}\n", i % 5, 10 + i, i % 7, i % 2)).collect();
+    desk.write("clicks.csv", format!("user,item,price,t,eid,click\n{rows}"));
+    desk.done("import --schema clicks.toml clicks.csv --out log");
+    desk.write("run.toml", experiment_text(Path::new("")).replace("log = ", "log = \"log\" # "));
+    desk.refused("run run.toml --out run", &["two events of the id"]);
+}
+
+/// A part of a log that changed since it was written is named, not trained on.
+#[test]
+fn a_damaged_log_is_not_trained_on() {
+    let log = write_log();
+    let folder = log.path().join("log");
+    let part = files_beneath(&folder).into_iter().find(|path| path.extension().is_some_and(|end| end == "parquet"));
+    let part = part.unwrap_or_else(|| panic!("no part in {}", folder.display()));
+    let mut bytes = fs::read(&part).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&part, bytes).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let error = format!("{:#}", run_on(&experiment(log.path()), out.path(), 1, Disk::default()).unwrap_err());
+    assert!(error.contains(part.file_name().unwrap().to_str().unwrap()), "{error}");
+}

@@ -116,7 +116,7 @@ pub(crate) fn left_by(out: &Path, outcome: &Outcome) -> Left {
 }
 
 /// All files beneath a folder; none where it is not.
-fn files_beneath(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_beneath(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files_beneath(&path) } else { vec![path] }).collect()
 }

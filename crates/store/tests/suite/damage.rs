@@ -59,6 +59,20 @@ fn a_cut_object_is_replaced_by_the_next_version_that_has_it() {
     assert_sound(&store);
 }
 
+/// And what has the right length and other bytes.
+#[test]
+fn an_object_with_a_flipped_bit_is_replaced_by_the_next_version_that_has_it() {
+    let folder = folder();
+    publish(&Store::open(folder.path()).unwrap(), 0);
+    let store = Store::open(folder.path()).unwrap();
+    let path = place(&store, "schema.toml");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    publish(&store, 1);
+    assert_sound(&store);
+}
+
 #[test]
 fn a_damaged_alias_is_named() {
     let folder = folder();
