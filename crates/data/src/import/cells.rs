@@ -92,18 +92,19 @@ pub(super) fn unsigned(column: &ArrayRef, verdicts: &mut Verdicts) -> Result<Pri
     })
 }
 
-/// Finite numbers.
+/// Finite numbers, as models will see them: in 32 bits.
 pub(super) fn numbers(column: &ArrayRef, verdicts: &mut Verdicts) -> Result<Float64Array> {
     let parsed: Float64Array = match column.data_type() {
         DataType::Binary => parse_text::<Float64Type>(column, verdicts, parse_number),
         _ => cast_noted(column, &DataType::Float64, Reason::NotANumber, verdicts)?.as_primitive().clone(),
     };
     // One pass without branches settles the usual case.
-    if parsed.values().iter().all(|value| value.is_finite()) {
+    let finite = |value: f64| value.abs() <= f64::from(f32::MAX);
+    if parsed.values().iter().all(|value| finite(*value)) {
         return Ok(parsed);
     }
     (0..parsed.len())
-        .filter(|&row| parsed.is_valid(row) && !parsed.value(row).is_finite())
+        .filter(|&row| parsed.is_valid(row) && !finite(parsed.value(row)))
         .for_each(|row| verdicts.note(row, Reason::NotFinite, column));
     Ok(parsed)
 }

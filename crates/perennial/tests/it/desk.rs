@@ -96,3 +96,18 @@ fn peak_memory(process: u32) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
 }
+
+/// Lets a process run for a while and kills it, so that it gets no chance to tidy up; whether it came to that. One that ends by
+/// itself must have done what it was asked to.
+#[track_caller]
+pub(crate) fn killed_after(mut child: std::process::Child, wait: Duration) -> bool {
+    std::thread::sleep(wait);
+    if let Some(status) = child.try_wait().unwrap() {
+        assert!(status.success(), "it was not killed, and ended with {status}");
+        return false;
+    }
+    child.kill().unwrap();
+    let status = child.wait().unwrap();
+    assert!(status.success() || status.code().is_none(), "it was not killed, and ended with {status}");
+    !status.success()
+}

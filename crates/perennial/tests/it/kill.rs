@@ -1,5 +1,6 @@
 //! The real process, killed at random moments: run again until it is done, the digest is that of a run never killed.
 
+use crate::desk::killed_after;
 use crate::world::{experiment_text, write_log};
 use perennial::core::Stream;
 use std::path::Path;
@@ -43,14 +44,11 @@ fn a_run_killed_at_random_moments_ends_with_the_same_digest() {
     for attempt in 0.. {
         let out = log.path().join(format!("killed-{attempt}"));
         loop {
-            let mut child = command(&path, &out).spawn().unwrap();
-            std::thread::sleep(Duration::from_secs_f64(whole.as_secs_f64() * stream.unit_f64()));
-            if child.try_wait().unwrap().is_some_and(|status| status.success()) {
+            let wait = Duration::from_secs_f64(whole.as_secs_f64() * stream.unit_f64());
+            if !killed_after(command(&path, &out).spawn().unwrap(), wait) {
                 break;
             }
-            // SIGKILL: the process gets no chance to tidy up.
-            child.kill().unwrap();
-            killed += usize::from(!child.wait().unwrap().success());
+            killed += 1;
         }
         assert_eq!(results(&out), expected, "attempt {attempt} after {killed} kills");
         std::fs::remove_dir_all(&out).unwrap();

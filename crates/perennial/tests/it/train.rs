@@ -1,6 +1,6 @@
 //! `perennial train`: one static split, stopped, killed, extended and misread.
 
-use crate::desk::Desk;
+use crate::desk::{Desk, killed_after};
 use perennial::core::Stream;
 use perennial::disk::Disk;
 use perennial::eval::SplitResults;
@@ -159,13 +159,10 @@ fn a_comparison_killed_at_random_moments_ends_with_the_same_results() {
         loop {
             let mut command = Command::new(env!("CARGO_BIN_EXE_perennial"));
             command.current_dir(desk.path("")).args(["train", "toy.toml", "--workers", "1", "--quiet", "--out", &out]);
-            let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
-            std::thread::sleep(Duration::from_secs_f64(whole * stream.unit_f64()));
-            if child.try_wait().unwrap().is_some_and(|status| status.success()) {
+            let child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+            if !killed_after(child, Duration::from_secs_f64(whole * stream.unit_f64())) {
                 break;
             }
-            child.kill().unwrap();
-            child.wait().unwrap();
         }
         assert_eq!(results(&desk, &out).digest(), expected, "attempt {attempt}");
     }

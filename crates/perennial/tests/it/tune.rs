@@ -1,6 +1,6 @@
 //! `perennial tune`: what is tried, what it is ranked by, and what is left of it.
 
-use crate::desk::Desk;
+use crate::desk::{Desk, killed_after};
 use crate::train::desk as split_desk;
 use crate::world::{experiment_text, write_log};
 use perennial::core::Stream;
@@ -157,13 +157,11 @@ fn check_kills(desk: &Desk, search: &str, seed: u64) {
             let workers = (1 + stream.below(2)).to_string();
             let mut command = Command::new(env!("CARGO_BIN_EXE_perennial"));
             command.current_dir(desk.path("")).args(["tune", search, "--quiet", "--workers", &workers, "--out", &out]);
-            let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            std::thread::sleep(Duration::from_secs_f64(whole * stream.unit_f64()));
-            if child.try_wait().unwrap().is_some_and(|status| status.success()) {
+            let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            if !killed_after(child, Duration::from_secs_f64(whole * stream.unit_f64())) {
                 break;
             }
-            child.kill().unwrap();
-            killed += usize::from(!child.wait().unwrap().success());
+            killed += 1;
         }
         assert_eq!(left(&out), expected, "attempt {attempt} after {killed} kills");
     }
