@@ -68,7 +68,7 @@ pub fn examples(shape: &Shape, ids: Ids, rows: usize) -> Encoded {
     let spans = Spans { start: (0..rows as u32).map(|i| i * len).collect(), len: vec![len; rows] };
     let mut columns = vec![Column::Id(users), Column::Id(items)];
     if shape.history > 0 {
-        columns.push(Column::Bag { spans, ids: past, weights: None });
+        columns.push(Column::bag(spans, past, None));
     }
     let mut labels = Stream::new(&[8]);
     let label = (0..rows).map(|_| (labels.below(2) as u8).into()).collect();

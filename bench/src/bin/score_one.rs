@@ -62,7 +62,7 @@ fn servable(ids: usize, history: usize) -> Result<Servable> {
     let spans = Spans { start: vec![0; ids], len: vec![0; ids] };
     let mut columns = vec![Column::Id(local.clone()), Column::Id(local)];
     if history > 0 {
-        columns.push(Column::Bag { spans, ids: Vec::new(), weights: None });
+        columns.push(Column::bag(spans, Vec::new(), None));
     }
     let seen = Examples { keys: vec![keys.clone(), keys], columns, label: vec![1.0; ids], ..Examples::default() };
     let admitted = servable.encoder.observe(&[&seen]);
@@ -77,7 +77,7 @@ fn request(stream: &mut Stream, ids: usize, history: usize) -> Request {
     let mut columns = vec![Column::Id(vec![0]), Column::Id(vec![0])];
     if history > 0 {
         let spans = Spans { start: vec![0], len: vec![history as u32] };
-        columns.push(Column::Bag { spans, ids: (1..=history as u32).collect(), weights: None });
+        columns.push(Column::bag(spans, (1..=history as u32).collect(), None));
     }
     Request { keys: vec![vec![user], items], columns }
 }

@@ -3,6 +3,7 @@
 use crate::feature::{FeatureKind, FeatureSet};
 use crate::time::Timestamp;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Where each example's ids lie in a shared array. Several examples may share one stretch: sampled negatives share
 /// their positive's history.
@@ -41,10 +42,10 @@ pub enum Column {
     Bag {
         /// Where each example's ids lie.
         spans: Spans,
-        /// The ids of all examples.
-        ids: Vec<u32>,
+        /// The ids of all examples; examples that are picked from others share these.
+        ids: Arc<Vec<u32>>,
         /// One weight per id; `None` means that all weights are 1. A pooled mean divides by the sum of weights.
-        weights: Option<Vec<f32>>,
+        weights: Option<Arc<Vec<f32>>>,
     },
     /// `[examples]` numbers; NaN is null.
     Numeric(Vec<f32>),
@@ -86,7 +87,7 @@ impl Examples {
     pub fn empty(features: &FeatureSet) -> Examples {
         let column = |kind: FeatureKind| match kind {
             FeatureKind::Id(_) => Column::Id(Vec::new()),
-            FeatureKind::Bag(_) => Column::Bag { spans: Spans::default(), ids: Vec::new(), weights: None },
+            FeatureKind::Bag(_) => Column::bag(Spans::default(), Vec::new(), None),
             FeatureKind::Numeric => Column::Numeric(Vec::new()),
         };
         Examples {
@@ -173,6 +174,11 @@ impl Examples {
 }
 
 impl Column {
+    /// Bags of ids; see [`Column::Bag`].
+    pub fn bag(spans: Spans, ids: Vec<u32>, weights: Option<Vec<f32>>) -> Column {
+        Column::Bag { spans, ids: Arc::new(ids), weights: weights.map(Arc::new) }
+    }
+
     /// The ids of one example; none of a number.
     fn ids_of(&self, example: usize) -> &[u32] {
         match self {
@@ -203,7 +209,7 @@ impl Column {
                     });
                     places.push(start, range.len() as u32);
                 }
-                Column::Bag { spans: places, ids: kept, weights: kept_weights }
+                Column::bag(places, kept, kept_weights)
             }
         }
     }
@@ -230,7 +236,8 @@ impl Column {
                 Column::Bag { spans: their_spans, ids: their_ids, weights: their_weights },
             ) => {
                 if weights.is_some() || their_weights.is_some() {
-                    let mine = weights.get_or_insert_with(|| vec![1.0; ids.len()]);
+                    let mine = weights.get_or_insert_with(|| Arc::new(vec![1.0; ids.len()]));
+                    let mine = Arc::make_mut(mine);
                     match their_weights {
                         Some(theirs) => mine.extend_from_slice(theirs),
                         None => mine.resize(ids.len() + their_ids.len(), 1.0),
@@ -239,7 +246,7 @@ impl Column {
                 let shift = u32::try_from(ids.len()).expect("a bag column holds fewer than 2^32 ids");
                 spans.start.extend(their_spans.start.iter().map(|start| start + shift));
                 spans.len.extend_from_slice(&their_spans.len);
-                ids.extend_from_slice(their_ids);
+                Arc::make_mut(ids).extend_from_slice(their_ids);
                 assert!(u32::try_from(ids.len()).is_ok(), "a bag column holds fewer than 2^32 ids");
             }
             (mine, theirs) => panic!("columns of different kinds: {mine:?} and {theirs:?}"),
@@ -304,6 +311,17 @@ impl Encoded {
         self.label.is_empty()
     }
 
+    /// The examples at `index`, in that order. Ids of bags stay where they are, only spans are copied.
+    pub fn select(&self, index: &[u32]) -> Encoded {
+        Encoded {
+            columns: self.columns.iter().map(|column| column.select(index)).collect(),
+            label: pick(&self.label, index),
+            weight: pick(&self.weight, index),
+            request: pick_some(&self.request, index),
+            previous: pick_some(&self.previous, index),
+        }
+    }
+
     /// Appends the examples of `other`, encoded by the same encoder.
     pub fn append(&mut self, other: &Encoded) {
         if self.columns.is_empty() {
@@ -326,11 +344,8 @@ mod tests {
     use super::*;
 
     fn bag(start: &[u32], len: &[u32], ids: &[u32], weights: Option<&[f32]>) -> Column {
-        Column::Bag {
-            spans: Spans { start: start.to_vec(), len: len.to_vec() },
-            ids: ids.to_vec(),
-            weights: weights.map(<[f32]>::to_vec),
-        }
+        let spans = Spans { start: start.to_vec(), len: len.to_vec() };
+        Column::bag(spans, ids.to_vec(), weights.map(<[f32]>::to_vec))
     }
 
     #[test]

@@ -13,5 +13,5 @@ pub use digest::{Digest, DigestBuilder};
 pub use examples::{Column, Encoded, Examples, Spans};
 pub use feature::{Feature, FeatureKind, FeatureSet, VocabId, VocabularySpec};
 pub use rng::Stream;
-pub use schema::{Field, FieldKind, IdType, Role, Schema, SchemaError, TimeFormat, Vocabulary};
+pub use schema::{Field, FieldKind, IdType, Role, Schema, SchemaError, ScoreScale, TimeFormat, Vocabulary};
 pub use time::{Span, TimeUnit, Timestamp};

@@ -9,7 +9,7 @@ mod vocabulary;
 
 pub use check::RESERVED_NAMES;
 pub use error::SchemaError;
-pub use field::{Field, FieldKind, IdType, Role, TimeFormat};
+pub use field::{Field, FieldKind, IdType, Role, ScoreScale, TimeFormat};
 pub use vocabulary::Vocabulary;
 
 use raw::RawSchema;
@@ -50,6 +50,11 @@ impl Schema {
     pub fn timestamp(&self) -> &Field {
         let found = self.fields.iter().find(|field| matches!(field.kind, FieldKind::Timestamp { .. }));
         found.expect("a checked schema has exactly one timestamp")
+    }
+
+    /// What the model in service answered, if the log says so.
+    pub fn score(&self) -> Option<&Field> {
+        self.fields.iter().find(|field| matches!(field.kind, FieldKind::Score { .. }))
     }
 
     /// The labels, in order of declaration.
@@ -114,5 +119,18 @@ mod tests {
             "key = true",
         );
         refused(|text| text.replace("name = \"liked\"", "name = \"time\""), "reserved");
+    }
+
+    #[test]
+    fn scores_are_probabilities_unless_they_are_logits() {
+        let with = |field: &str| format!("{EXAMPLE}\n[[field]]\nname = \"shown\"\nkind = \"score\"\n{field}");
+        let schema = Schema::parse(&with("version = \"model\"")).unwrap();
+        let probability = FieldKind::Score { scale: ScoreScale::Probability, version: Some("model".into()) };
+        assert_eq!(schema.score().unwrap().kind, probability);
+        assert_eq!(Schema::parse(&schema.to_toml()).unwrap(), schema);
+        let logit = FieldKind::Score { scale: ScoreScale::Logit, version: None };
+        assert_eq!(Schema::parse(&with("scale = \"logit\"")).unwrap().score().unwrap().kind, logit);
+        refused(|_| with("role = \"item\""), "has no \"role\"");
+        refused(|_| with("[[field]]\nname = \"again\"\nkind = \"score\""), "at most one field of kind \"score\"");
     }
 }

@@ -23,6 +23,8 @@ pub enum Reason {
     NotFinite,
     /// A weight is negative.
     NegativeWeight,
+    /// A score that should be a probability lies outside 0 to 1.
+    NotAProbability,
     /// The declared event id is null.
     MissingEventId,
     /// The declared period is null.
@@ -57,6 +59,7 @@ impl Reason {
             Reason::NotANumber => "not_a_number",
             Reason::NotFinite => "not_finite",
             Reason::NegativeWeight => "negative_weight",
+            Reason::NotAProbability => "not_a_probability",
             Reason::MissingEventId => "missing_event_id",
             Reason::MissingPeriod => "missing_period",
             Reason::TooFewColumns => "too_few_columns",
@@ -82,6 +85,7 @@ impl fmt::Display for Reason {
             Reason::NotANumber => "not a number",
             Reason::NotFinite => "NaN or infinite",
             Reason::NegativeWeight => "the weight is negative",
+            Reason::NotAProbability => "the score is no probability (say scale = \"logit\" where scores are logits)",
             Reason::MissingEventId => "the event id is missing",
             Reason::MissingPeriod => "the period is missing",
             Reason::TooFewColumns => "too few columns",

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::log::EVENT_ID;
-use arrow::array::{AsArray, Float32Array, RecordBatch, UInt64Array};
+use arrow::array::{Array, AsArray, Float32Array, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, SchemaRef, UInt64Type};
 use hashbrown::HashMap;
 use parquet::arrow::ArrowWriter;
@@ -94,7 +94,7 @@ impl Scores {
                 return Err(Error::Usage(format!("{}: an event or a logit is null", path.display())));
             }
             if versioned {
-                note_versions(&mut versions, &batch);
+                note_versions(&mut versions, batch.column(2));
             }
             let events = batch.column(0).as_primitive::<UInt64Type>().values();
             let logits = batch.column(1).as_primitive::<Float32Type>().values();
@@ -157,8 +157,9 @@ impl Scores {
 /// More names than these say nothing more.
 const MOST_VERSIONS: usize = 1000;
 
-fn note_versions(versions: &mut BTreeSet<String>, batch: &RecordBatch) {
-    for name in batch.column(2).as_string::<i32>().iter().flatten() {
+/// Adds the names of versions in a column of texts to those known, up to a thousand.
+pub fn note_versions(versions: &mut BTreeSet<String>, column: &dyn Array) {
+    for name in column.as_string::<i32>().iter().flatten() {
         if versions.len() < MOST_VERSIONS && !versions.contains(name) {
             versions.insert(name.to_owned());
         }

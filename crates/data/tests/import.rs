@@ -28,6 +28,37 @@ const CLICKS: &str = r#"
       { name = "click", kind = "label" },
     ]"#;
 
+const SERVED: &str = r#"
+    name = "served"
+    field = [
+      { name = "t", kind = "timestamp", unit = "s" },
+      { name = "click", kind = "label" },
+      { name = "shown", kind = "score", column = "p", version = "model" },
+    ]"#;
+
+#[test]
+fn scores_are_kept_as_logits_with_who_gave_them() {
+    let bench = Bench::new();
+    bench.file("a.csv", "t,click,p,model\n1,0,0.25,v1\n2,1,,\n3,0,1,v2\n4,1,0,\n5,0,0.5,v2\n");
+    bench.import(SERVED, &["a.csv"]);
+    let rows = bench.rows();
+    let shown: Vec<Option<f32>> = rows["shown"].as_primitive::<Float32Type>().iter().collect();
+    // ln(1/3); what was rounded to 0 or 1 stays finite.
+    assert_eq!(shown, [Some(-1.098_612_3), None, Some(16.0), Some(-16.0), Some(0.0)]);
+    let version = texts(&rows["shown.version"]);
+    assert_eq!(version, [Some("v1"), None, Some("v2"), None, Some("v2")].map(|name| name.map(str::to_owned)));
+
+    bench.file("b.csv", "t,click,p,model\n1,0,1.5,v1\n2,1,-0.1,v1\n3,0,0.5,v1\n");
+    let mut options = bench.options(SERVED, &["b.csv"]);
+    options.max_bad = 1.0;
+    let summary = import(&options, &|_| {}).unwrap();
+    assert_eq!(summary.manifest.notes.bad_rows["not_a_probability"], 2);
+    let logits = SERVED.replace("column = \"p\"", "column = \"p\", scale = \"logit\"");
+    bench.import(&logits, &["b.csv"]);
+    let shown: Vec<Option<f32>> = bench.rows()["shown"].as_primitive::<Float32Type>().iter().collect();
+    assert_eq!(shown, [Some(1.5), Some(-0.1), Some(0.5)]);
+}
+
 /// A place for files to import, and for the log.
 struct Bench {
     dir: TempDir,

@@ -193,6 +193,21 @@ impl Disk {
         self.remove_folder(path)
     }
 
+    /// Removes the temporary files in a folder and beneath it: what writes that never ended have left. Nobody may be
+    /// writing there; a folder that is not there is passed over.
+    pub fn sweep(&self, folder: &Path) -> io::Result<()> {
+        let listing = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        let mut inside = listing.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        inside.sort_unstable();
+        let temporary = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(is_temporary);
+        let (folders, files): (Vec<_>, Vec<_>) = inside.into_iter().partition(|path| path.is_dir());
+        self.delete(&files.into_iter().filter(temporary).collect::<Vec<_>>())?;
+        folders.iter().try_for_each(|folder| self.sweep(folder))
+    }
+
     /// Removes an empty folder.
     pub fn remove_folder(&self, folder: &Path) -> io::Result<()> {
         self.step(Step::RemoveFolder(folder))?;
@@ -274,6 +289,19 @@ mod tests {
             Disk::default().remove_all(&path).unwrap();
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         }
+    }
+
+    #[test]
+    fn sweeps_what_writes_have_left_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        let (kept, left) = (folder.path().join("deep/file"), unused_name(&folder.path().join("deep/er/file")));
+        atomic_write(&kept, b"kept").unwrap();
+        disk.create_folder(folder_of(&left)).unwrap();
+        fs::write(&left, b"le").unwrap();
+        disk.sweep(folder.path()).unwrap();
+        assert!(kept.exists() && !left.exists());
+        disk.sweep(&folder.path().join("nowhere")).unwrap();
     }
 
     #[test]

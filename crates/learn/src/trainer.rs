@@ -14,6 +14,7 @@ use perennial_nn::optim::{Optimiser, Override, Rule};
 use perennial_stream::SeenPeriod;
 use perennial_table::{RowMode, Table};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -223,15 +224,15 @@ pub(crate) struct Stepped {
     pub(crate) number: u64,
 }
 
-/// Calls `step` for each batch of `data`, pass after pass. The order of examples is keyed by the seed, the period and the
-/// number of the pass, one of `epochs`.
+/// Calls `step` with each batch of `data`, as [`one_pass`] does, pass after pass. The order of examples is keyed by the seed,
+/// the period and the number of the pass, one of `epochs`.
 pub(crate) fn each_batch(
     data: &Encoded,
     ordered: Order,
     epochs: Range<u32>,
     period: u32,
     env: &Env<'_>,
-    mut step: impl FnMut(&[u32]) -> Stepped,
+    mut step: impl FnMut(&Encoded, &[u32]) -> Stepped,
 ) -> Result<Trained, LearnError> {
     let mut trained = Trained::default();
     let of = epochs.end - epochs.start;
@@ -242,7 +243,8 @@ pub(crate) fn each_batch(
     Ok(trained)
 }
 
-/// One pass of [`each_batch`]. Adds to what was `trained` and makes `loss` there the mean over this pass.
+/// One pass: calls `step` with the examples in the order of the pass and each batch, a stretch of them. Adds to what was
+/// `trained` and makes `loss` there the mean over this pass.
 fn one_pass(
     config: &TrainingConfig,
     seed: u64,
@@ -250,22 +252,25 @@ fn one_pass(
     Epoch { period, number, of, ordered }: Epoch,
     trained: &mut Trained,
     progress: &dyn Fn(u64, u64) -> bool,
-    mut step: impl FnMut(&[u32]) -> Stepped,
+    mut step: impl FnMut(&Encoded, &[u32]) -> Stepped,
 ) -> Result<(), LearnError> {
     let by_request = config.objective.needs_requests();
-    let order = match ordered.name() {
-        None => (0..data.len() as u32).collect(),
+    // Put in order once, a column at a time, which the cache can hold: in random order each batch would wait for a line
+    // and a page of every column for each of its examples.
+    let data = match ordered.name() {
+        None => Cow::Borrowed(data),
         Some(name) => {
             let keys = [seed, hash_text(name), u64::from(period), u64::from(number)];
-            shuffled(data, by_request, &mut Stream::new(&keys))
+            Cow::Owned(data.select(&shuffled(data, by_request, &mut Stream::new(&keys))))
         }
     };
-    let batches = pieces(data, &order, config.batch_size, by_request);
+    let order: Vec<u32> = (0..data.len() as u32).collect();
+    let batches = pieces(&data, &order, config.batch_size, by_request);
     let all_steps = u64::from(of) * batches.len() as u64;
     let mut sum = WeightedMean::default();
     for batch in batches {
         let batch = &order[batch];
-        let Stepped { loss, weight, number: at } = step(batch);
+        let Stepped { loss, weight, number: at } = step(&data, batch);
         if !loss.is_finite() {
             return Err(LearnError::NotFinite { period, epoch: number, step: at, loss });
         }
@@ -356,7 +361,7 @@ impl<'a> Trainer<'a> {
         workers: &Workers,
         progress: &dyn Fn(u64, u64) -> bool,
     ) -> Result<(), LearnError> {
-        one_pass(self.config, self.seed, data, epoch, trained, progress, |batch| {
+        one_pass(self.config, self.seed, data, epoch, trained, progress, |data, batch| {
             let (loss, weight) = self.step(learned, data, batch, workers);
             Stepped { loss, weight, number: learned.step }
         })

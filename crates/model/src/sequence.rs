@@ -121,7 +121,7 @@ mod tests {
     use perennial_core::Spans;
 
     fn bag(start: &[u32], len: &[u32], ids: &[u32]) -> Column {
-        Column::Bag { spans: Spans { start: start.to_vec(), len: len.to_vec() }, ids: ids.to_vec(), weights: None }
+        Column::bag(Spans { start: start.to_vec(), len: len.to_vec() }, ids.to_vec(), None)
     }
 
     /// Items 10 to 13 of categories 5, 6, 5, 5 in the first history, none in the second, a pad in the third.

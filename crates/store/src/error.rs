@@ -75,7 +75,10 @@ pub enum Error {
         problem: String,
     },
     /// A manifest or an alias is not what was written.
-    #[error("{path} is damaged: {problem}")]
+    #[error(
+        "{path} is damaged: {problem}; restore the file, or remove the version (`perennial versions RUN delete VERSION`) or the alias \
+         (`alias ALIAS --remove`) and run again what made it"
+    )]
     DamagedFile {
         /// The file.
         path: String,

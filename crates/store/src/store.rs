@@ -138,10 +138,12 @@ impl Store {
         Err(Error::AliasMoved { alias: alias.clone(), expected: expected.cloned(), found })
     }
 
-    /// Removes an alias; its version stays.
+    /// Removes an alias, even one that cannot be read; its version stays.
     pub fn remove_alias(&self, alias: &AliasName) -> Result<()> {
         let _guard = self.hold(Hold::Alone)?;
-        self.alias(alias)?;
+        if self.files.size(&alias_path(alias))?.is_none() {
+            return Err(Error::NoAlias { alias: alias.clone() });
+        }
         self.files.delete(&[alias_path(alias)])
     }
 

@@ -9,6 +9,7 @@ use crate::rows::{Rows, Value};
 use hashbrown::HashMap;
 use perennial_core::rng::hash_parts;
 use perennial_core::{Column, Examples, Feature, FeatureKind, Role, Spans, Timestamp};
+use std::sync::Arc;
 
 /// Collects the examples of one period.
 ///
@@ -56,6 +57,7 @@ impl ExampleBuilder {
         examples.user.push(rows.user[row]);
         examples.item.push(rows.item[row]);
         examples.request.extend(rows.request.get(row));
+        examples.previous.extend(rows.score.get(row));
         self.sampled.push(false);
         Ok(())
     }
@@ -88,6 +90,10 @@ impl ExampleBuilder {
         let positive = examples.request.last_mut().expect("a negative follows its positive");
         *positive = if *positive == 0 { event } else { *positive };
         push_last(&mut examples.request);
+        // Nobody served it.
+        if !examples.previous.is_empty() {
+            examples.previous.push(f32::NAN);
+        }
         push_last(&mut examples.weight);
         push_last(&mut examples.time);
         push_last(&mut examples.observable);
@@ -170,9 +176,9 @@ impl ExampleBuilder {
         let Column::Bag { ids, weights, .. } = &mut self.examples.columns[at] else {
             unreachable!("made by empty_column")
         };
-        ids.push(id);
+        Arc::make_mut(ids).push(id);
         if let Some(weights) = weights {
-            weights.push(weight);
+            Arc::make_mut(weights).push(weight);
         }
     }
 
@@ -200,9 +206,7 @@ fn empty_column(features: &[Feature], feature: &Feature) -> Column {
     match feature.kind {
         FeatureKind::Id(_) => Column::Id(Vec::new()),
         FeatureKind::Numeric => Column::Numeric(Vec::new()),
-        FeatureKind::Bag(_) => {
-            Column::Bag { spans: Spans::default(), ids: Vec::new(), weights: bags_of_bags.then(Vec::new) }
-        }
+        FeatureKind::Bag(_) => Column::bag(Spans::default(), Vec::new(), bags_of_bags.then(Vec::new)),
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) struct Layout {
     pub(crate) request: Option<String>,
     pub(crate) label: String,
     pub(crate) weight: Option<String>,
+    pub(crate) score: Option<String>,
     pub(crate) period: Option<String>,
     /// The features that are an item's, hence kept in the catalogue.
     pub(crate) item_features: Vec<usize>,
@@ -36,6 +37,7 @@ impl Layout {
             request: key(Role::Request),
             label: label_of(schema, label)?,
             weight: named(|kind| matches!(kind, FieldKind::Weight)),
+            score: schema.score().map(|field| field.name.clone()),
             period: named(|kind| matches!(kind, FieldKind::Period)),
             features,
             base,

@@ -88,7 +88,7 @@ fn write_column(writer: &mut Writer<impl Write>, column: &Column) -> io::Result<
             writer.slice(&spans.len)?;
             writer.slice(ids)?;
             writer.u64(u64::from(weights.is_some()))?;
-            writer.slice(weights.as_deref().unwrap_or(&[]))
+            writer.slice(weights.as_ref().map_or(&[], |weights| weights.as_slice()))
         }
         Column::Numeric(values) => {
             writer.u64(2)?;
@@ -105,7 +105,7 @@ fn read_column(reader: &mut Reader<'_>) -> Result<Column> {
             let ids = reader.slice()?;
             let weighted = reader.u64()? == 1;
             let weights = reader.slice()?;
-            Ok(Column::Bag { spans, ids, weights: weighted.then_some(weights) })
+            Ok(Column::bag(spans, ids, weighted.then_some(weights)))
         }
         2 => Ok(Column::Numeric(reader.slice()?)),
         kind => Err(reader.damaged(format!("column of unknown kind {kind}"))),
@@ -154,12 +154,8 @@ mod tests {
             keys: vec![vec![5, u64::MAX], vec![]],
             columns: vec![
                 Column::Id(vec![0, 1]),
-                Column::Bag {
-                    spans: Spans { start: vec![0, 1], len: vec![1, 2] },
-                    ids: vec![1, 0, 1],
-                    weights: Some(vec![1.0, 0.5, 0.5]),
-                },
-                Column::Bag { spans: Spans { start: vec![0, 0], len: vec![0, 0] }, ids: vec![], weights: None },
+                Column::bag(Spans { start: vec![0, 1], len: vec![1, 2] }, vec![1, 0, 1], Some(vec![1.0, 0.5, 0.5])),
+                Column::bag(Spans { start: vec![0, 0], len: vec![0, 0] }, vec![], None),
                 Column::Numeric(vec![0.25, -0.0]),
             ],
             label: vec![1.0, 0.0],

@@ -28,6 +28,8 @@ pub(crate) struct Rows {
     /// With the label delay; never before the event itself; [`NEVER`] without a label.
     pub(crate) observable: Vec<i64>,
     pub(crate) weight: Vec<f32>,
+    /// The logit that the version in service gave, NaN for a null; empty where the log has no such field.
+    pub(crate) score: Vec<f32>,
     /// Empty where the log has no such field.
     pub(crate) period: Vec<i32>,
     /// One per feature that is not a history.
@@ -80,6 +82,7 @@ impl Rows {
             item: reader.key(layout.item.as_deref())?,
             request: reader.request(layout.request.as_deref())?,
             weight: reader.weight(layout.weight.as_deref())?,
+            score: reader.score(layout.score.as_deref())?,
             period: reader.period(layout.period.as_deref())?,
             features: features
                 .map(|feature| reader.values(&feature.name, feature.kind, &event))
@@ -108,6 +111,7 @@ impl Rows {
             label: real.iter().map(|&row| examples.label[row]).collect(),
             observable: real.iter().map(|&row| examples.observable[row].0).collect(),
             weight: real.iter().map(|&row| examples.weight[row]).collect(),
+            score: real.iter().filter_map(|&row| examples.previous.get(row).copied()).collect(),
             period: Vec::new(),
             features: features
                 .map(|(feature, column)| match feature.kind {
@@ -219,6 +223,14 @@ impl<'a> Reader<'a> {
         };
         let column = self.column(name, "Float32", |kind| *kind == DataType::Float32)?;
         Ok(column.as_primitive::<Float32Type>().iter().map(|weight| weight.unwrap_or(1.0)).collect())
+    }
+
+    fn score(&self, name: Option<&str>) -> Result<Vec<f32>> {
+        let Some(name) = name.filter(|name| self.batch.column_by_name(name).is_some()) else {
+            return Ok(Vec::new());
+        };
+        let column = self.column(name, "Float32", |kind| *kind == DataType::Float32)?;
+        Ok(column.as_primitive::<Float32Type>().iter().map(|logit| logit.unwrap_or(f32::NAN)).collect())
     }
 
     fn period(&self, name: Option<&str>) -> Result<Vec<i32>> {

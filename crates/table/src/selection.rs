@@ -92,11 +92,8 @@ mod tests {
         let mut table = Table::new(spec).unwrap();
         table.grow(&(0..40).collect::<Vec<_>>());
         let spans = Spans { start: vec![0, 3, 3], len: vec![3, 0, 4] };
-        let column = Column::Bag {
-            spans,
-            ids: vec![5, 0, 7, 7, 30, 5, 5],
-            weights: Some(vec![1.0, 2.0, 0.5, 1.0, 3.0, 1.0, 1.0]),
-        };
+        let weights = vec![1.0, 2.0, 0.5, 1.0, 3.0, 1.0, 1.0];
+        let column = Column::bag(spans, vec![5, 0, 7, 7, 30, 5, 5], Some(weights));
         let mut selection = Selection::default();
         for _ in 0..2 {
             selection.clear(table.rows());

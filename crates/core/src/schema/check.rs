@@ -52,6 +52,7 @@ impl Schema {
         }
         let counts = [
             ("weight", count(|kind| matches!(kind, FieldKind::Weight))),
+            ("score", count(|kind| matches!(kind, FieldKind::Score { .. }))),
             ("event_id", count(|kind| matches!(kind, FieldKind::EventId))),
             ("period", count(|kind| matches!(kind, FieldKind::Period))),
         ];

@@ -33,6 +33,7 @@ impl RawField {
             RawKind::Numeric => &["role"],
             RawKind::Timestamp => &["unit", "format", "zone"],
             RawKind::Label => &["at_least", "constant", "observed_at"],
+            RawKind::Score => &["scale", "version"],
             RawKind::Weight | RawKind::EventId | RawKind::Period => &[],
         };
         match self.special_keys().into_iter().find(|key| !allowed.contains(key)) {
@@ -59,6 +60,8 @@ impl RawField {
             ("at_least", self.at_least.is_some()),
             ("constant", self.constant.is_some()),
             ("observed_at", self.observed_at.is_some()),
+            ("scale", self.scale.is_some()),
+            ("version", self.version.is_some()),
         ]
         .into_iter()
         .filter_map(|(name, present)| present.then_some(name))
@@ -78,6 +81,7 @@ impl RawField {
             RawKind::Timestamp => self.checked_timestamp()?,
             RawKind::Label => self.checked_label()?,
             RawKind::Weight => FieldKind::Weight,
+            RawKind::Score => FieldKind::Score { scale: self.scale.unwrap_or_default(), version: self.version.clone() },
             RawKind::EventId => FieldKind::EventId,
             RawKind::Period => FieldKind::Period,
         })

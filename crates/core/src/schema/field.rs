@@ -92,11 +92,30 @@ pub enum FieldKind {
     },
     /// Weight of the row in losses and metrics: finite, not negative. At most one.
     Weight,
+    /// What the model in service answered when the event happened, for losses that compare with it; never an input of a
+    /// model. A null is an event that it did not score. At most one.
+    Score {
+        /// What the numbers are.
+        scale: ScoreScale,
+        /// Column that names the version that answered.
+        version: Option<String>,
+    },
     /// A stable unsigned integer that names the row. At most one; without it the name is a hash of the file's name
     /// and the row's ordinal in it.
     EventId,
     /// The number of the period that the row belongs to, where the source itself is cut into periods. At most one.
     Period,
+}
+
+/// What a source's scores are. Logs keep logits, in which no probability is too near to 0 or 1 to be told from it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScoreScale {
+    /// From 0 to 1.
+    #[default]
+    Probability,
+    /// `ln(p / (1 - p))`.
+    Logit,
 }
 
 /// How a source writes ids.

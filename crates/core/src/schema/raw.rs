@@ -1,6 +1,6 @@
 //! A schema as it stands in a TOML file, unchecked, and a checked one written back.
 
-use super::{Field, FieldKind, IdType, Role, Schema, TimeFormat, Vocabulary};
+use super::{Field, FieldKind, IdType, Role, Schema, ScoreScale, TimeFormat, Vocabulary};
 use crate::time::TimeUnit;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,7 @@ pub(super) enum RawKind {
     Timestamp,
     Label,
     Weight,
+    Score,
     EventId,
     Period,
 }
@@ -60,6 +61,10 @@ pub(super) struct RawField {
     pub(super) constant: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) observed_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scale: Option<ScoreScale>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) version: Option<String>,
 }
 
 impl RawField {
@@ -81,6 +86,8 @@ impl RawField {
             at_least: None,
             constant: None,
             observed_at: None,
+            scale: None,
+            version: None,
         }
     }
 }
@@ -101,6 +108,7 @@ impl From<Field> for RawField {
             FieldKind::Timestamp { .. } => RawKind::Timestamp,
             FieldKind::Label { .. } => RawKind::Label,
             FieldKind::Weight => RawKind::Weight,
+            FieldKind::Score { .. } => RawKind::Score,
             FieldKind::EventId => RawKind::EventId,
             FieldKind::Period => RawKind::Period,
         };
@@ -135,6 +143,10 @@ impl From<Field> for RawField {
                 raw.at_least = at_least;
                 raw.constant = constant;
                 raw.observed_at = observed_at;
+            }
+            FieldKind::Score { scale, version } => {
+                raw.scale = Some(scale);
+                raw.version = version;
             }
             FieldKind::Weight | FieldKind::EventId | FieldKind::Period => {}
         }

@@ -15,7 +15,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::util::display::array_value_to_string;
 use perennial_core::rng::{hash_parts, hash_text};
-use perennial_core::{Field, FieldKind, IdType, Role, Schema};
+use perennial_core::{Field, FieldKind, IdType, Role, Schema, ScoreScale};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -145,6 +145,7 @@ impl Source<'_> {
         let column: ArrayRef = match &field.kind {
             FieldKind::Timestamp { .. } | FieldKind::EventId => return Ok(Vec::new()),
             FieldKind::Label { .. } => return self.label(field, times, verdicts),
+            FieldKind::Score { scale, version } => return self.score(field, *scale, version.as_deref(), verdicts),
             FieldKind::Id { id, .. } => ids(field, *id, &cells()?, verdicts)?,
             FieldKind::Ids { id, separator, .. } | FieldKind::Sequence { id, separator, .. } => {
                 Arc::new(cells::lists(&cells()?, *id, separator, verdicts)?)
@@ -173,6 +174,22 @@ impl Source<'_> {
             .filter(|&row| seen.is_valid(row) && times.is_valid(row) && seen.value(row) < times.value(row))
             .for_each(|row| verdicts.note(row, Reason::ObservedTooEarly, &cells));
         both_or_neither(values, seen)
+    }
+
+    /// A score and, where the source says so, who gave it.
+    fn score(
+        &self,
+        field: &Field,
+        scale: ScoreScale,
+        version: Option<&str>,
+        verdicts: &mut Verdicts,
+    ) -> Result<Vec<ArrayRef>> {
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(logits(&self.column(&field.column)?, scale, verdicts)?)];
+        if let Some(version) = version {
+            verdicts.column = version.to_owned();
+            columns.push(Arc::new(cells::texts(&self.column(version)?, verdicts)?));
+        }
+        Ok(columns)
     }
 
     /// The source's column of this name.
@@ -211,6 +228,9 @@ fn columns_of(field: &Field) -> Vec<(String, Option<String>)> {
         FieldKind::Ids { separator, .. } | FieldKind::Sequence { separator, .. } => {
             vec![(field.column.clone(), Some(separator.clone()))]
         }
+        FieldKind::Score { version, .. } => {
+            [Some(field.column.clone()), version.clone()].into_iter().flatten().map(|name| (name, None)).collect()
+        }
         _ => vec![(field.column.clone(), None)],
     }
 }
@@ -248,6 +268,25 @@ fn weights(source: &ArrayRef, verdicts: &mut Verdicts) -> Result<Float32Array> {
     };
     Ok(Float32Array::from_iter_values(numbers.iter().enumerate().map(weight).collect::<Vec<_>>()))
 }
+
+/// Scores as logits. A probability that was rounded to 0 or 1 is one next to it, of logit -16 or 16.
+fn logits(source: &ArrayRef, scale: ScoreScale, verdicts: &mut Verdicts) -> Result<Float32Array> {
+    let numbers = cells::numbers(source, verdicts)?;
+    let logit = |(row, value): (usize, Option<f64>)| {
+        let value = value?;
+        if scale == ScoreScale::Logit {
+            return Some(value as f32);
+        }
+        if !(0.0..=1.0).contains(&value) {
+            verdicts.note(row, Reason::NotAProbability, source);
+        }
+        Some((value / (1.0 - value)).ln().clamp(-FARTHEST_LOGIT, FARTHEST_LOGIT) as f32)
+    };
+    Ok(numbers.iter().enumerate().map(logit).collect())
+}
+
+/// Of a probability that cannot be told from 0 or 1 in single precision.
+const FARTHEST_LOGIT: f64 = 16.0;
 
 fn periods(source: &ArrayRef, verdicts: &mut Verdicts) -> Result<Int32Array> {
     let integers = cells::integers(source, verdicts)?;

@@ -14,6 +14,11 @@ pub fn observable_name(label: &str) -> String {
     format!("{label}.observable")
 }
 
+/// Name of the column that says which version gave a score.
+pub fn version_name(score: &str) -> String {
+    format!("{score}.version")
+}
+
 /// The columns of a log of this schema: `event_id`, `time`, then the other fields in order of declaration.
 ///
 /// | field | column | null |
@@ -25,6 +30,7 @@ pub fn observable_name(label: &str) -> String {
 /// | numeric | `Float64`, finite | missing |
 /// | label | `Float32`, 0 or 1, and `<label>.observable: Timestamp` | both, if never observed |
 /// | weight | `Float32`, at least 0 | never: 1 |
+/// | score | `Float32`, a finite logit; with a version `<score>.version: Utf8` | not scored; not named |
 /// | period | `Int32` | never |
 pub fn arrow_schema(schema: &Schema) -> SchemaRef {
     let mut columns =
@@ -45,6 +51,11 @@ fn columns_of(field: &Field) -> Vec<ArrowField> {
         }
         FieldKind::Numeric => column(DataType::Float64, true),
         FieldKind::Weight => column(DataType::Float32, false),
+        FieldKind::Score { version, .. } => {
+            let score = column(DataType::Float32, true);
+            let version = version.iter().map(|_| ArrowField::new(version_name(&field.name), DataType::Utf8, true));
+            score.into_iter().chain(version).collect()
+        }
         FieldKind::Period => column(DataType::Int32, false),
         FieldKind::Label { .. } => vec![
             ArrowField::new(&field.name, DataType::Float32, true),
@@ -85,6 +96,7 @@ mod tests {
               { name = "tags", kind = "ids" },
               { name = "click", kind = "label" },
               { name = "w", kind = "weight" },
+              { name = "shown", kind = "score", version = "model" },
             ]"#,
         )
         .unwrap();
@@ -93,6 +105,8 @@ mod tests {
             .iter()
             .map(|f| format!("{}{}", f.name(), if f.is_nullable() { "?" } else { "" }))
             .collect();
-        assert_eq!(columns, ["event_id", "time", "u", "place?", "tags", "click?", "click.observable?", "w"]);
+        let expected = ["event_id", "time", "u", "place?", "tags", "click?", "click.observable?", "w"];
+        assert_eq!(columns[..8], expected);
+        assert_eq!(columns[8..], ["shown?", "shown.version?"]);
     }
 }

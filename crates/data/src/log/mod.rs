@@ -18,7 +18,7 @@ mod reader;
 mod staging;
 mod writer;
 
-pub use columns::{EVENT_ID, TIME, arrow_schema, observable_name};
+pub use columns::{EVENT_ID, TIME, arrow_schema, observable_name, version_name};
 pub(crate) use columns::{is_required_key, time_type};
 pub use manifest::{FORMAT, ImportNotes, Manifest, Part, SourceNote};
 pub(crate) use reader::open_part;

@@ -65,7 +65,7 @@ fn examples(seed: u64) -> Encoded {
     let mut stream = Stream::new(&[seed]);
     let mut ids = |n: usize| (0..n).map(|_| 5 + stream.below(9) as u32).collect::<Vec<u32>>();
     let spans = Spans { start: (0..20).map(|i| 2 * i).collect(), len: (0..20).map(|i| i % 3).collect() };
-    let columns = vec![Column::Id(ids(20)), Column::Id(ids(20)), Column::Bag { spans, ids: ids(42), weights: None }];
+    let columns = vec![Column::Id(ids(20)), Column::Id(ids(20)), Column::bag(spans, ids(42), None)];
     let label = (0..20).map(|_| stream.below(2) as f32).collect();
     Encoded { columns, label, weight: vec![1.0; 20], ..Encoded::default() }
 }

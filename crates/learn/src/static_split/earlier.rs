@@ -1,5 +1,5 @@
-//! Earlier scores where there was no earlier version: from models made for the purpose (ReLoop, SIGIR 2022; its spec,
-//! section 2).
+//! Earlier scores of a static split, which no earlier version of the model has seen: those that its rows came with, or of models
+//! made for the purpose (ReLoop, SIGIR 2022; its spec, section 2).
 
 use super::{SplitEnv, SplitStep, StaticSplit, fit};
 use crate::scoring::score;
@@ -11,11 +11,13 @@ use perennial_stream::SeenPeriod;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Who scores the training examples. The models have the recipe of the one in question, learn by cross-entropy under the
+/// Who scored the training examples, or scores them now. Models that are made for it have the recipe of the one in question, learn by cross-entropy under the
 /// same schedule, and have vocabularies of their own, of what they learned from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum EarlierScores {
+    /// What was in service when the rows were logged, as they say themselves.
+    Logged,
     /// One model that learned from a random 90 % of them: the paper's protocol. Nine in ten scores are of examples that
     /// the model has seen, and more confident than a version in service would be.
     Recomputed,
@@ -53,17 +55,18 @@ impl EarlierScores {
     /// For results: `recomputed`, `out of 5 folds`.
     pub fn describe(&self) -> String {
         match self {
+            EarlierScores::Logged => "logged".into(),
             EarlierScores::Recomputed => "recomputed".into(),
             EarlierScores::OutOfFold { folds } => format!("out of {folds} folds"),
         }
     }
 
-    /// The training examples with their earlier scores. Costs a training for each model.
+    /// The training examples with their earlier scores. Costs a training for each model; logged ones are there already.
     pub fn rescored(&self, split: StaticSplit<'_>, env: &SplitEnv<'_>) -> Result<SeenPeriod, LearnError> {
         self.check()?;
         let train = split.train;
+        let Some(shares) = self.shares(train.rows(), env.seed)? else { return Ok(train.clone()) };
         let mut logits = vec![f32::NAN; train.rows()];
-        let shares = self.shares(train.rows(), env.seed)?;
         for (nth, share) in (1..).zip(&shares) {
             let seed = hash_parts(&[env.seed, hash_text("earlier model"), u64::from(nth)]);
             let progress = |step| (env.progress)(SplitStep { earlier: Some((nth, shares.len() as u32)), ..step });
@@ -79,8 +82,8 @@ impl EarlierScores {
         train.rescored(|part| Ok(logits.by_ref().take(part.len()).collect()))
     }
 
-    /// Every example is scored by one share.
-    fn shares(&self, rows: usize, seed: u64) -> Result<Vec<Share>, LearnError> {
+    /// The shares, of which one scores each example; `None` where all were scored before.
+    fn shares(&self, rows: usize, seed: u64) -> Result<Option<Vec<Share>>, LearnError> {
         let mut shuffled: Vec<u32> = (0..rows as u32).collect();
         Stream::new(&[seed, hash_text("earlier scores")]).shuffle(&mut shuffled);
         let sorted = |mut rows: Vec<u32>| {
@@ -88,9 +91,10 @@ impl EarlierScores {
             rows
         };
         Ok(match *self {
+            EarlierScores::Logged => None,
             EarlierScores::Recomputed => {
                 let learns = shuffled[..rows - rows / 10].to_vec();
-                vec![Share { learns: sorted(learns), scores: (0..rows as u32).collect() }]
+                Some(vec![Share { learns: sorted(learns), scores: (0..rows as u32).collect() }])
             }
             EarlierScores::OutOfFold { folds } if (folds as usize) > rows => {
                 let problem = format!("{rows} training examples cannot be cut into {folds} folds");
@@ -103,7 +107,7 @@ impl EarlierScores {
                     let learns = [&shuffled[..from], &shuffled[to..]].concat();
                     Share { learns: sorted(learns), scores: sorted(shuffled[from..to].to_vec()) }
                 };
-                (0..folds as usize).map(fold).collect()
+                Some((0..folds as usize).map(fold).collect())
             }
         })
     }
@@ -130,7 +134,7 @@ mod tests {
     #[test]
     fn no_fold_is_scored_by_a_model_that_saw_it_and_none_is_left_out() {
         for (rows, folds) in [(103, 5), (10, 10), (7, 2)] {
-            let shares = EarlierScores::OutOfFold { folds }.shares(rows, 3).unwrap();
+            let shares = EarlierScores::OutOfFold { folds }.shares(rows, 3).unwrap().unwrap();
             let mut scored: Vec<u32> = shares.iter().flat_map(|share| share.scores.clone()).collect();
             scored.sort_unstable();
             assert_eq!(scored, (0..rows as u32).collect::<Vec<_>>());
@@ -145,9 +149,9 @@ mod tests {
 
     #[test]
     fn recomputed_scores_are_of_a_model_that_saw_nine_tenths() {
-        let shares = EarlierScores::Recomputed.shares(1000, 3).unwrap();
+        let shares = EarlierScores::Recomputed.shares(1000, 3).unwrap().unwrap();
         assert_eq!((shares.len(), shares[0].learns.len(), shares[0].scores.len()), (1, 900, 1000));
         assert!(shares[0].learns.is_sorted());
-        assert_ne!(shares, EarlierScores::Recomputed.shares(1000, 4).unwrap());
+        assert_ne!(shares, EarlierScores::Recomputed.shares(1000, 4).unwrap().unwrap());
     }
 }

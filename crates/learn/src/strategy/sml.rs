@@ -209,7 +209,7 @@ impl Sml {
         let Memory { previous, transfer, counters } = memory;
         let mut transferring = Transferring::new(env.training.shards, updated.tables.len());
         let passes = round * self.epochs..(round + 1) * self.epochs;
-        let done = each_batch(data, Order::Meta, passes, period, env, |batch| {
+        let done = each_batch(data, Order::Meta, passes, period, env, |data, batch| {
             counters.steps += 1;
             let (loss, finite) = env.workers.run(|| {
                 transferring.select(backbone, &updated.tables, data, batch);
@@ -244,7 +244,7 @@ impl Sml {
         let optimisers = training.optimisers()?;
         let mut transferring = Transferring::new(env.training.shards, params.tables.len());
         let mut descent = Descent::default();
-        let done = each_batch(data, Order::Shuffled, passes, period, env, |batch| {
+        let done = each_batch(data, Order::Shuffled, passes, period, env, |data, batch| {
             let weight = weight(data, batch);
             if weight <= 0.0 {
                 return Stepped { loss: 0.0, weight, number: *number };

@@ -149,7 +149,7 @@ fn with_histories(index: u32) -> Examples {
         let Column::Id(items) = &part.columns[1] else { panic!("items") };
         part.label[example] = f32::from(u8::from(len > 0 && items[example] % 2 == parity));
     }
-    part.columns[2] = Column::Bag { spans, ids, weights: None };
+    part.columns[2] = Column::bag(spans, ids, None);
     part
 }
 

@@ -48,11 +48,7 @@ pub(crate) fn examples(period: u32, first: u64, label: impl Fn(u64, u64) -> bool
         event: (0..n as u64).collect(),
         user: users.iter().map(|&u| keys[u as usize]).collect(),
         item: items.iter().map(|&i| keys[i as usize]).collect(),
-        columns: vec![
-            Column::Id(users),
-            Column::Id(items),
-            Column::Bag { spans: empty, ids: Vec::new(), weights: None },
-        ],
+        columns: vec![Column::Id(users), Column::Id(items), Column::bag(empty, Vec::new(), None)],
         keys: vec![keys.clone(), keys],
         ..Examples::default()
     }
@@ -150,5 +146,5 @@ impl Loop {
 }
 
 pub(crate) fn empty_columns() -> Vec<Column> {
-    vec![Column::Id(vec![]), Column::Id(vec![]), Column::Bag { spans: Spans::default(), ids: vec![], weights: None }]
+    vec![Column::Id(vec![]), Column::Id(vec![]), Column::bag(Spans::default(), vec![], None)]
 }

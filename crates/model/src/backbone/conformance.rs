@@ -108,7 +108,7 @@ fn examples(rows: usize, seed: u64) -> Examples {
             })
             .collect();
         let weights = weighted.then(|| (0..ids.len()).map(|i| 0.5 + (i % 3) as f32).collect());
-        Column::Bag { spans: Spans { start, len }, ids, weights }
+        Column::bag(Spans { start, len }, ids, weights)
     };
     let (users, items) = (ids(rows, 4), ids(rows, 6));
     let (tags, past, past_tags) = (ids(rows * 2, 3), ids(rows * 3, 6), ids(rows * 3, 3));

@@ -101,6 +101,7 @@ pub(super) mod tests {
     use crate::backbone::{Activation, AttentionNorm};
     use crate::{Backbone, BackboneConfig};
     use perennial_core::Column;
+    use std::sync::Arc;
 
     /// Items and categories with their histories, beside a user and a number; one layer of 3 scores entries.
     pub(in crate::backbone) fn small(norm: AttentionNorm, activation: Activation) -> DinConfig {
@@ -124,6 +125,7 @@ pub(super) mod tests {
     pub(in crate::backbone) fn reverse_histories(fixture: &mut Fixture) {
         for feature in [5, 7] {
             let Column::Bag { spans, ids, .. } = &mut fixture.columns[feature] else { panic!("a history") };
+            let ids = Arc::make_mut(ids);
             (0..spans.start.len()).for_each(|example| ids[spans.range(example)].reverse());
         }
     }

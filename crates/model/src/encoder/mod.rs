@@ -14,6 +14,7 @@ use crate::ModelError;
 use perennial_core::{Column, Examples, FeatureKind, FeatureSet, VocabId};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// How ids and numbers are encoded.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -197,7 +198,7 @@ impl Encoder {
                 (FeatureKind::Id(vocab), Column::Id(ids)) => Column::Id(lookup(ids, &rows[vocab.0 as usize])),
                 (FeatureKind::Bag(vocab), Column::Bag { spans, ids, weights }) => Column::Bag {
                     spans: spans.clone(),
-                    ids: lookup(ids, &rows[vocab.0 as usize]),
+                    ids: Arc::new(lookup(ids, &rows[vocab.0 as usize])),
                     weights: weights.clone(),
                 },
                 (FeatureKind::Numeric, Column::Numeric(values)) => next().encode(self.config.numeric, values),
@@ -338,7 +339,7 @@ mod tests {
                 Column::Id(vec![0; n]),
                 Column::Id(local.clone()),
                 Column::Numeric(prices.to_vec()),
-                Column::Bag { spans, ids: local, weights: None },
+                Column::bag(spans, local, None),
             ],
             label: vec![1.0; n],
             ..Examples::default()

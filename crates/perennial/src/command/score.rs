@@ -88,6 +88,7 @@ fn folder_of(path: &Path) -> &Path {
 /// Brings rows into the form of a log, with labels left out where there are none.
 fn read_rows(schema: &Schema, files: &[PathBuf], folder: &Path, terminal: &Terminal) -> Result<Log> {
     let mut schema = schema.clone();
+    schema.fields.retain(|field| !matches!(field.kind, FieldKind::Score { .. }));
     for field in &mut schema.fields {
         field.optional |= matches!(field.kind, FieldKind::Label { .. } | FieldKind::Weight | FieldKind::EventId);
     }

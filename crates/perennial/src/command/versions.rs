@@ -166,22 +166,38 @@ fn version_like<'a>(name: &str, known: &'a [VersionId]) -> Option<&'a str> {
 
 fn list(store: &Store, terminal: &Terminal) -> Result<()> {
     let aliases = store.aliases()?;
-    let mut rows = Vec::new();
+    let (mut rows, mut damaged) = (Vec::new(), Vec::new());
     for id in store.list("")? {
         let names: Vec<&str> = aliases.iter().filter(|(_, to)| **to == id).map(|(alias, _)| alias.as_str()).collect();
-        rows.push((store.manifest(&id)?, names.join(", ")));
+        match store.manifest(&id) {
+            Ok(manifest) => rows.push((manifest, names.join(", "))),
+            Err(error) => damaged.push(error),
+        }
     }
     if terminal.json() {
         let rows: Vec<_> =
             rows.iter().map(|(manifest, aliases)| json!({ "version": manifest, "aliases": aliases })).collect();
         terminal.print(&serde_json::to_string_pretty(&rows)?);
-        return Ok(());
+    } else {
+        terminal.print(&table_of(&rows));
     }
+    // What can be read is told all the same.
+    let all = damaged.len() + rows.len();
+    match damaged.into_iter().next() {
+        None => Ok(()),
+        Some(first) if all == 1 => Err(first.into()),
+        Some(first) => {
+            Err(anyhow::Error::from(first).context(format!("{} of {all} versions cannot be read", all - rows.len())))
+        }
+    }
+}
+
+fn table_of(rows: &[(Manifest, String)]) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_FULL_CONDENSED)
         .set_header(["version", "aliases", "content", "objects", "bytes", "parent"]);
-    for (manifest, aliases) in &rows {
+    for (manifest, aliases) in rows {
         let parent = manifest.lineage.parent.as_ref().map_or("", |parent| parent.as_str());
         table.add_row([
             manifest.id.as_str(),
@@ -197,8 +213,7 @@ fn list(store: &Store, terminal: &Terminal) -> Result<()> {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    terminal.print(&table.to_string());
-    Ok(())
+    table.to_string()
 }
 
 fn show(store: &Store, id: &VersionId, terminal: &Terminal) -> Result<()> {

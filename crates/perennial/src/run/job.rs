@@ -57,7 +57,7 @@ impl Shared<'_> {
     pub(super) fn lesson(&self, seen: SeenPeriod) -> SeenPeriod {
         let seen = match &self.outside {
             None => seen,
-            Some(outside) => outside.join(&seen),
+            Some(outside) => outside.join(seen),
         };
         self.thinning().thin(seen)
     }

@@ -91,11 +91,15 @@ pub fn run(experiment: &Experiment, options: &RunOptions<'_>) -> Result<Outcome>
     let log = Log::open(&experiment.log)?;
     check_requests(experiment, log.schema())?;
     settle_experiment(experiment, options)?;
+    for folder in [files::LEDGER, files::SCORES] {
+        let folder = options.out.join(folder);
+        options.disk.sweep(&folder).with_context(|| format!("cannot clear {}", folder.display()))?;
+    }
     options.watch.tell(Event::Preparing { log: &experiment.log });
     let prepared = prepare_log(experiment, &log, options)?;
     note_losses(&prepared, options);
     let periods = scored_periods(experiment, &prepared)?;
-    let outside = Outside::read(experiment, &prepared)?;
+    let outside = Outside::read(experiment, &log, &prepared)?;
     let store = Store::on_disk(options.out.join(files::STORE), options.disk.clone())?;
     let ledger = Ledger::new(options.out.join(files::LEDGER), options.disk.clone());
     let shared = Shared {

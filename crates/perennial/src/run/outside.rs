@@ -1,24 +1,54 @@
-//! What another system showed its users: scores joined to the log by event id, in the place of what a method's own versions
-//! served.
+//! What another system showed its users, in the place of what a method's own versions served: scores that are a column of the
+//! log, or a file that is joined to it by event id.
 
 use crate::experiment::Experiment;
 use anyhow::{Context, Result, bail};
 use perennial_core::{Digest, Examples};
-use perennial_data::scores::Scores;
+use perennial_data::Log;
+use perennial_data::log::version_name;
+use perennial_data::scores::{Scores, note_versions};
 use perennial_stream::{Prepared, SeenPeriod};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::path::Path;
 
-/// The scores of a file.
-pub(super) struct Outside {
-    scores: Scores,
-    digest: Digest,
-    name: String,
+/// Where the scores are.
+pub(super) enum Outside {
+    /// In the log, and so in its examples. Its digest is that of the log.
+    Column(Named),
+    /// In a file.
+    File {
+        /// By event id.
+        scores: Scores,
+        digest: Digest,
+        named: Named,
+    },
+}
+
+/// Whose scores they are, as far as is known.
+pub(super) struct Named {
+    source: String,
+    events: usize,
+    versions: BTreeSet<String>,
 }
 
 impl Outside {
-    /// Those that the experiment names, if any. A file that knows no event of the log is a mistake.
-    pub(super) fn read(experiment: &Experiment, prepared: &Prepared) -> Result<Option<Outside>> {
-        let Some(path) = &experiment.served_scores else { return Ok(None) };
+    /// The scores of the log, or those that the experiment names, if any.
+    pub(super) fn read(experiment: &Experiment, log: &Log, prepared: &Prepared) -> Result<Option<Outside>> {
+        match (log.schema().score(), &experiment.served_scores) {
+            (None, None) => Ok(None),
+            (None, Some(path)) => Outside::read_file(path, prepared).map(Some),
+            (Some(field), None) => Ok(Some(Outside::Column(Named::in_log(log, &field.name)?))),
+            (Some(field), Some(_)) => bail!(
+                "served_scores: the log has scores of its own in \"{}\"; leave one of them out (a log is imported without the \
+                 column by a schema without the field)",
+                field.name
+            ),
+        }
+    }
+
+    /// A file that knows no event of the log is a mistake.
+    fn read_file(path: &Path, prepared: &Prepared) -> Result<Outside> {
         let scores = Scores::read(path).context("served_scores")?;
         let mut joined = false;
         for period in 0..prepared.periods() {
@@ -36,38 +66,57 @@ impl Outside {
             );
         }
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Some(Outside { digest: scores.digest(), scores, name }))
+        let named = Named { source: name, events: scores.len(), versions: scores.versions().clone() };
+        Ok(Outside::File { digest: scores.digest(), scores, named })
     }
 
-    /// The same examples with the scores of the file; those that it does not know have none.
-    pub(super) fn join(&self, seen: &SeenPeriod) -> SeenPeriod {
+    /// The same examples with the scores; those that nobody scored have none.
+    pub(super) fn join(&self, seen: SeenPeriod) -> SeenPeriod {
+        let Outside::File { scores, .. } = self else { return seen };
         let of = |part: &Examples| {
-            Ok::<_, Infallible>(part.event.iter().map(|&event| self.scores.get(event).unwrap_or(f32::NAN)).collect())
+            Ok::<_, Infallible>(part.event.iter().map(|&event| scores.get(event).unwrap_or(f32::NAN)).collect())
         };
         let Ok(joined) = seen.rescored(of);
         joined
     }
 
-    /// Over all scores: what is learned from them is learned from data.
-    pub(super) fn digest(&self) -> Digest {
-        self.digest
+    /// Over all scores of a file: what is learned from them is learned from data.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        match self {
+            Outside::Column(_) => None,
+            Outside::File { digest, .. } => Some(*digest),
+        }
     }
 
-    /// For the lineage: the file, and whose scores they are as far as it says.
+    /// For the lineage.
     pub(super) fn describe(&self) -> String {
-        let versions = self.scores.versions();
-        let named: Vec<&str> = versions.iter().map(String::as_str).take(SHOWN).collect();
-        match versions.len() {
-            0 => format!("{} of {} events", self.name, self.scores.len()),
-            count if count > SHOWN => {
-                format!(
-                    "{} of {} events by {count} versions, {} and others",
-                    self.name,
-                    self.scores.len(),
-                    named.join(", ")
-                )
+        let (Outside::Column(named) | Outside::File { named, .. }) = self;
+        named.describe()
+    }
+}
+
+impl Named {
+    /// What a log's column of scores says. Costs a reading of the log.
+    fn in_log(log: &Log, score: &str) -> Result<Named> {
+        let (mut events, mut versions) = (0, BTreeSet::new());
+        for batch in log.batches() {
+            let batch = batch?;
+            events += batch.column_by_name(score).map_or(0, |scores| scores.len() - scores.null_count());
+            if let Some(names) = batch.column_by_name(&version_name(score)) {
+                note_versions(&mut versions, names);
             }
-            _ => format!("{} of {} events by {}", self.name, self.scores.len(), named.join(", ")),
+        }
+        Ok(Named { source: format!("column {score}"), events, versions })
+    }
+
+    fn describe(&self) -> String {
+        let Named { source, events, versions } = self;
+        let shown: Vec<&str> = versions.iter().map(String::as_str).take(SHOWN).collect();
+        let shown = shown.join(", ");
+        match versions.len() {
+            0 => format!("{source} of {events} events"),
+            count if count > SHOWN => format!("{source} of {events} events by {count} versions, {shown} and others"),
+            _ => format!("{source} of {events} events by {shown}"),
         }
     }
 }

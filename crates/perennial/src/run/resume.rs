@@ -8,6 +8,7 @@ use super::archive::Seen;
 use super::contestant::{Contestant, Model};
 use super::job::{Job, Shared, State};
 use super::ledger::Place;
+use super::outside::Outside;
 use super::{served, version, version_id};
 use crate::experiment::PRETRAINED;
 use anyhow::{Context, Result, bail};
@@ -111,8 +112,8 @@ pub(super) fn data_digest(shared: &Shared<'_>, periods: Range<u32>) -> Result<Di
     for period in periods {
         digest.digest(&shared.prepared.digest(period as usize)?);
     }
-    if let Some(outside) = &shared.outside {
-        digest.digest(&outside.digest());
+    if let Some(scores) = shared.outside.as_ref().and_then(Outside::digest) {
+        digest.digest(&scores);
     }
     Ok(digest.finish())
 }

@@ -5,9 +5,10 @@ use anyhow::{Context, Result, bail};
 use perennial_core::{Digest, DigestBuilder};
 use perennial_learn::{EarlierScores, Schedule, TrainingConfig};
 use perennial_model::encoder::NumericEncoding;
-use perennial_model::{BackboneConfig, EncoderConfig, Objective};
+use perennial_model::{BackboneConfig, EncoderConfig, Group, Objective};
+use perennial_nn::optim::Override;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A checked experiment on one static split.
@@ -79,6 +80,9 @@ pub struct SplitMethod {
     /// Where the earlier scores come from that its loss compares with. Needed where it does, and nowhere else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<EarlierScores>,
+    /// What its groups of parameters do otherwise than the shared optimiser, in the place of `training.groups`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<BTreeMap<Group, Override>>,
     /// The backbone.
     pub model: BackboneConfig,
 }
@@ -95,7 +99,8 @@ impl SplitMethod {
 
     /// The settings of its training.
     pub fn training(&self, shared: &TrainingConfig) -> TrainingConfig {
-        TrainingConfig { objective: self.objective(shared), ..shared.clone() }
+        let groups = self.groups.as_ref().unwrap_or(&shared.groups).clone();
+        TrainingConfig { objective: self.objective(shared), groups, ..shared.clone() }
     }
 
     /// Where its earlier scores come from; `None` if its loss has no use for any.
@@ -107,11 +112,14 @@ impl SplitMethod {
         let objective = self.objective(shared);
         match (objective.needs_previous(), self.previous) {
             (true, None) => bail!(
-                "its loss compares with an earlier score: say previous = \"recomputed\" or \
-                 previous = {{ out_of_fold = {{ folds = 5 }} }}"
+                "its loss compares with an earlier score: say previous = \"recomputed\", \
+                 previous = {{ out_of_fold = {{ folds = 5 }} }}, or \"logged\" where the files have a field of kind score"
             ),
             (false, Some(_)) => bail!("previous: its loss \"{}\" compares with no earlier score", objective.name()),
-            _ => Ok(self.previous.map_or(Ok(()), |previous| previous.check())?),
+            _ => {
+                self.training(shared).check()?;
+                Ok(self.previous.map_or(Ok(()), |previous| previous.check())?)
+            }
         }
     }
 }

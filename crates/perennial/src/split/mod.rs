@@ -25,7 +25,7 @@ use data::Data;
 use perennial_core::{Digest, FeatureSet};
 use perennial_disk::Disk;
 use perennial_eval::{SPLIT_FORMAT, SplitMethodResults, SplitResults, SplitRun};
-use perennial_learn::{LearnError, Learned, SplitEnv, fit_split};
+use perennial_learn::{EarlierScores, LearnError, Learned, SplitEnv, fit_split};
 use perennial_model::Encoder;
 use perennial_nn::Workers;
 use perennial_store::{RunLock, Store};
@@ -111,6 +111,7 @@ impl Training<'_> {
         let found = found.collect::<Result<Vec<_>>>()?;
         // And so is a model that cannot be.
         for method in &self.experiment.method {
+            self.check_logged(method).with_context(|| format!("method \"{}\"", method.name))?;
             self.blank(method, 0).with_context(|| format!("method \"{}\"", method.name))?;
         }
         self.options.watch.tell(SplitEvent::Planned { runs: found.iter().filter(|run| run.is_none()).count() });
@@ -134,6 +135,25 @@ impl Training<'_> {
             seeds: done.by_ref().take(self.experiment.seeds.len()).collect(),
         };
         Ok(self.experiment.method.iter().map(of).collect())
+    }
+
+    /// Scores that shall have been logged are there.
+    fn check_logged(&self, method: &SplitMethod) -> Result<()> {
+        if method.earlier(&self.experiment.training) != Some(EarlierScores::Logged) {
+            return Ok(());
+        }
+        let Some(field) = self.data.schema.score() else {
+            bail!(
+                "previous = \"logged\": {} has no field of kind \"score\"; name the column that holds what was served, or say \
+                 previous = \"recomputed\"",
+                self.experiment.schema.display()
+            );
+        };
+        let mut logged = self.data.split().train.parts().iter().flat_map(|part| &part.previous);
+        if logged.all(|logit| logit.is_nan()) {
+            bail!("previous = \"logged\": no row to train on has a \"{}\"", field.name);
+        }
+        Ok(())
     }
 
     /// Digest of all that a run depends on.
@@ -181,7 +201,7 @@ impl Training<'_> {
     fn blank(&self, method: &SplitMethod, seed: u64) -> Result<Learned, LearnError> {
         let config = publish::encoder(self.experiment);
         let encoder = Encoder::new(FeatureSet::of(&self.data.schema, false), config);
-        Learned::new(&method.model, encoder, &self.experiment.training, seed)
+        Learned::new(&method.model, encoder, &method.training(&self.experiment.training), seed)
     }
 }
 

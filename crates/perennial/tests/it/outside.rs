@@ -1,12 +1,19 @@
 //! Scores that another system served.
 
 use crate::world::{experiment, left_by, run_on, write_log};
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use perennial::core::Schema;
+use perennial::data::Log;
+use perennial::data::log::{ImportNotes, LogWriter, PartitionOptions, arrow_schema};
 use perennial::data::scores::{ScoreWriter, Scores};
 use perennial::disk::Disk;
+use perennial::eval::PeriodMetrics;
 use perennial::experiment::Experiment;
 use perennial::model::Objective;
+use perennial::run::Outcome;
 use perennial::store::Store;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// One seed of the incremental update, which learns from what was served.
 fn reloop(log: &Path) -> Experiment {
@@ -65,6 +72,57 @@ fn what_was_served_elsewhere_is_as_what_was_served_here() {
     assert!(error.contains("learned from"), "{error}");
     let other = run_on(&outside, &folder.path().join("other"), 1, Disk::default()).unwrap();
     assert_ne!(other.digest, expected.digest);
+}
+
+/// The log of `from` with what a model served in a column of its own.
+fn with_scores(from: &Path, scores: &Scores, to: &Path) {
+    let log = Log::open(from).unwrap();
+    let mut schema = log.schema().to_toml();
+    schema += "\n[[field]]\nname = \"served\"\nkind = \"score\"\nversion = \"model\"\n";
+    let schema = Schema::parse(&schema).unwrap();
+    let mut writer = LogWriter::create(to, &schema, PartitionOptions::default()).unwrap();
+    for batch in log.batches() {
+        let batch = batch.unwrap();
+        let logits = scores.join(&batch);
+        let names: StringArray = logits.iter().map(|logit| logit.map(|_| "v7")).collect();
+        let columns = batch.columns().iter().cloned().chain([Arc::new(logits) as ArrayRef, Arc::new(names)]);
+        let batch = RecordBatch::try_new(arrow_schema(&schema), columns.collect()).unwrap();
+        writer.write(&batch).unwrap();
+    }
+    writer.finish(ImportNotes::default()).unwrap();
+}
+
+#[test]
+fn scores_in_the_log_are_as_scores_in_a_file() {
+    let (log, folder) = (write_log(), tempfile::tempdir().unwrap());
+    let own = reloop(log.path());
+    let out = folder.path().join("own");
+    let expected = run_on(&own, &out, 1, Disk::default()).unwrap();
+    let file = folder.path().join("production.parquet");
+    all_served(&out, &file);
+    let scored = folder.path().join("scored");
+    with_scores(&log.path().join("log"), &Scores::read(&file).unwrap(), &scored);
+
+    let column = Experiment { log: scored, ..own };
+    let out = folder.path().join("column");
+    let mut part = column.clone();
+    part.protocol.periods = Some(2);
+    run_on(&part, &out, 2, Disk::default()).unwrap();
+    let found = run_on(&column, &out, 2, Disk::default()).unwrap();
+    // Versions hold the schema, which is another one; what they learned and scored is the same.
+    let metrics = |outcome: &Outcome| -> Vec<PeriodMetrics> {
+        let seeds = outcome.results.methods.iter().flat_map(|method| &method.seeds);
+        seeds.flat_map(|seed| &seed.periods).map(|period| period.metrics.clone()).collect()
+    };
+    assert_eq!(metrics(&found), metrics(&expected));
+    let store = Store::open(out.join("store")).unwrap();
+    let lineage = store.manifest(&"incremental/1/0004".parse().unwrap()).unwrap().lineage;
+    let named = &lineage.extra["served_scores"];
+    assert!(named.starts_with("column served of ") && named.ends_with(" by v7"), "{lineage:?}");
+
+    let both = Experiment { served_scores: Some(file), ..column };
+    let error = format!("{:#}", run_on(&both, &folder.path().join("both"), 1, Disk::default()).unwrap_err());
+    assert!(error.contains("the log has scores of its own in \"served\""), "{error}");
 }
 
 #[test]

@@ -102,6 +102,56 @@ fn a_split_is_trained_on_compared_and_found_finished() {
     assert_eq!(results(&desk, "other").digest(), first.digest(), "two workers");
 }
 
+/// Scores that are wrong about every label correct nothing: the loss is the rest of it, bit for bit. Others do.
+#[test]
+fn logged_scores_come_from_the_files() {
+    let desk = desk();
+    let shown = "{ name = \"shown\", kind = \"score\", optional = true },\n    ]";
+    desk.write("clicks.schema", SCHEMA.replace("    ]", &format!("      {shown}")));
+    let logged = EXPERIMENT.replace("{ out_of_fold = { folds = 2 } }", "\"logged\"");
+    desk.write("toy.toml", &logged);
+    let reloop = "objective = { bce = 0.8, self_correction = 0.2 }\n    previous = \"logged\"";
+    desk.write("plain.toml", logged.replace(reloop, "objective = { bce = 0.8 }"));
+    let trained = |experiment: &str, score: fn(bool) -> &'static str| {
+        let with_score = |(row, line): (usize, &str)| {
+            let last = if row == 0 { "shown" } else { score(line.ends_with('1')) };
+            format!("{line},{last}\n")
+        };
+        desk.write("clicks.csv", clicks(1, 1200).lines().enumerate().map(with_score).collect::<String>());
+        desk.done(&format!("train {experiment} --quiet --out out"));
+        let found = results(&desk, "out");
+        std::fs::remove_dir_all(desk.path("out")).unwrap();
+        (found.methods[1].previous.clone(), found.methods[1].seeds[0].digest)
+    };
+    let wrong = trained("toy.toml", |clicked| if clicked { "0" } else { "1" });
+    let right = trained("toy.toml", |clicked| if clicked { "0.9" } else { "0.1" });
+    let plain = trained("plain.toml", |_| "0.5");
+    assert_eq!(wrong.0.as_deref(), Some("logged"));
+    assert_eq!(wrong.1, plain.1);
+    assert_ne!(right.1, plain.1);
+
+    desk.write("clicks.csv", clicks(1, 1200));
+    desk.refused("train toy.toml --out none", &["method \"reloop\"", "no row to train on has a \"shown\""]);
+    desk.write("clicks.schema", SCHEMA);
+    desk.refused("train toy.toml --out none", &["has no field of kind \"score\"", "clicks.schema"]);
+}
+
+/// Groups that only one model has are said beside it.
+#[test]
+fn a_method_may_have_groups_of_its_own() {
+    let desk = desk();
+    let groups = "name = \"fm\"\n    groups.linear = { rule = \"adagrad\", learning_rate = 0.05 }";
+    let own = EXPERIMENT.replace("name = \"fm\"", groups);
+    desk.write("own.toml", &own);
+    desk.done("train toy.toml --quiet --out shared");
+    desk.done("train own.toml --quiet --out own");
+    let (shared, own_results) = (results(&desk, "shared"), results(&desk, "own"));
+    assert_ne!(shared.methods[0].seeds[0].digest, own_results.methods[0].seeds[0].digest);
+    assert_eq!(shared.methods[1].seeds[0].digest, own_results.methods[1].seeds[0].digest);
+    desk.write("own.toml", own.replace("groups.linear", "groups.deep"));
+    desk.refused("train own.toml --quiet --out refused", &["training.groups.deep", "the model has no such parameters"]);
+}
+
 /// Asks to stop after so many runs.
 struct StopAfter(AtomicUsize);
 

@@ -43,8 +43,8 @@ impl Batch {
         let weights: Vec<f32> = ids.iter().map(|_| stream.unit_f32() + 0.1).collect();
         let column = match key % 3 {
             0 => Column::Id((0..examples).map(|_| stream.below(u64::from(rows)) as u32).collect()),
-            1 => Column::Bag { spans, ids, weights: None },
-            _ => Column::Bag { spans, ids, weights: Some(weights) },
+            1 => Column::bag(spans, ids, None),
+            _ => Column::bag(spans, ids, Some(weights)),
         };
         let pool = if key.is_multiple_of(2) { Pool::Sum } else { Pool::Mean };
         let grads = (0..examples * (dim + 1)).map(|_| stream.normal() as f32).collect();

@@ -15,7 +15,7 @@ use perennial_core::{Digest, DigestBuilder, Examples, Schema};
 use perennial_learn::{
     Gate, Learned, Memory, Thinning, generated_pieces, mixed_pieces, restore_generated, restore_mixed,
 };
-use perennial_model::{Backbone, Encoder, Params, Servable, Serving, StatisticSpec};
+use perennial_model::{Backbone, Encoder, Group, ModelSpec, Optimisers, Params, Servable, Serving, StatisticSpec};
 use perennial_nn::Workers;
 use perennial_store::{Bundle, Lineage, Loaded, Store, VersionId};
 use perennial_stream::HistoryState;
@@ -173,10 +173,23 @@ fn base_of(loaded: &mut Loaded, experiment: &Experiment) -> Result<(Servable, u6
     params.dense.sort_by_key(|dense| backbone.spec().dense.iter().position(|spec| spec.name == dense.name));
     let statistics = &backbone.spec().statistics;
     params.statistics.sort_by_key(|one| statistics.iter().position(|spec| spec.name == one.name));
-    params.train_with(backbone.spec(), &experiment.training.optimisers()?, experiment.training.rows)?;
+    let optimisers = experiment.training.optimisers()?;
+    params.train_with(backbone.spec(), &optimisers, experiment.training.rows)?;
     check_shapes(&backbone, &encoder, &params)?;
+    check_slots(backbone.spec(), &optimisers, &params)?;
     params.share();
     Ok((Servable { encoder, backbone, params }, header.step))
+}
+
+/// Refuses tensors that lack what their optimiser remembers, or have more. Slots of tables are checked as they are read.
+fn check_slots(spec: &ModelSpec, optimisers: &Optimisers, params: &Params) -> Result<()> {
+    for (spec, dense) in spec.dense.iter().zip(&params.dense) {
+        let expected = optimisers.of(Group::of_dense(spec)).rule.slots().len();
+        if dense.slots.len() != expected {
+            bail!("tensor {} has {} optimiser slots, expected {expected}", dense.name, dense.slots.len());
+        }
+    }
+    Ok(())
 }
 
 fn encoder_of(loaded: &Loaded) -> Result<Encoder> {
@@ -225,4 +238,34 @@ fn check_shapes(backbone: &Backbone, encoder: &Encoder, params: &Params) -> Resu
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use perennial_core::FeatureSet;
+    use perennial_learn::TrainingConfig;
+    use perennial_model::{BackboneConfig, EncoderConfig};
+
+    #[test]
+    fn a_tensor_without_its_slots_is_refused() {
+        let schema = Schema::parse(
+            r#"
+            name = "x"
+            field = [
+              { name = "item", kind = "id" },
+              { name = "when", kind = "timestamp", unit = "s" },
+              { name = "click", kind = "label" },
+            ]"#,
+        );
+        let encoder = Encoder::new(FeatureSet::of(&schema.unwrap(), false), EncoderConfig::default());
+        let training = TrainingConfig::default();
+        let mut learned = Learned::new(&BackboneConfig::default(), encoder, &training, 1).unwrap();
+        let Servable { backbone, params, .. } = &mut learned.servable;
+        let optimisers = training.optimisers().unwrap();
+        check_slots(backbone.spec(), &optimisers, params).unwrap();
+        params.dense[0].slots.pop();
+        let error = check_slots(backbone.spec(), &optimisers, params).unwrap_err().to_string();
+        assert!(error.contains(&params.dense[0].name) && error.contains("1 optimiser slots, expected 2"), "{error}");
+    }
 }
