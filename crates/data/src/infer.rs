@@ -159,6 +159,12 @@ impl Profile {
         self.distinct.len() == 2 && self.distinct.iter().any(|v| low(v)) && self.distinct.iter().any(|v| high(v))
     }
 
+    /// Whether it sounds like the probability that a model gave.
+    fn is_answer(&self) -> bool {
+        let fractions = self.is_number() && !self.is_integer() && self.smallest >= 0.0 && self.largest <= 1.0;
+        fractions && self.has_word(&ANSWERS)
+    }
+
     /// Whether one of `words` is a word of the name: `click_article_id` has the words click, article and id.
     fn has_word(&self, words: &[&str]) -> bool {
         let name = split_camel_case(&self.name);
@@ -222,6 +228,9 @@ const LABELS: [&str; 12] = [
 const QUANTITIES: [&str; 12] =
     ["price", "amount", "count", "score", "duration", "size", "length", "age", "value", "num", "total", "ratio"];
 
+/// What a model's answer is called. A bare "score" may be anything.
+const ANSWERS: [&str; 8] = ["pctr", "pcvr", "pclick", "prediction", "predicted", "pred", "predictions", "probability"];
+
 /// Writes the schema field by field: time and label first, then the columns in order.
 fn propose(name: &str, columns: &[Profile]) -> String {
     let mut text = format!("# Proposed from a sample of {} rows. Check every field.\n", columns[0].rows);
@@ -235,6 +244,7 @@ fn propose(name: &str, columns: &[Profile]) -> String {
         let named = columns.iter().enumerate().filter(fits).map(|(at, _)| at);
         named.min_by_key(|&at| !columns[at].has_word(&["id", "uid", "iid"]))
     };
+    let score = columns.iter().position(Profile::is_answer);
     let keys = [("user", find(&USERS)), ("item", find(&ITEMS)), ("request", find(&SESSIONS))];
     let mut names = Vec::new();
     match time.map(|at| (&columns[at], columns[at].time())) {
@@ -259,6 +269,11 @@ fn propose(name: &str, columns: &[Profile]) -> String {
         ),
     }
     for (at, column) in columns.iter().enumerate().filter(|(at, _)| Some(*at) != time && Some(*at) != label) {
+        if Some(at) == score {
+            let why = "its name sounds like what a model answered, and its values are probabilities: no input of another model";
+            write_field(&mut text, &mut names, column, "score", "", why);
+            continue;
+        }
         let key = keys.iter().find(|(_, key)| *key == Some(at)).map(|(role, _)| *role);
         propose_field(&mut text, &mut names, column, key, &keys);
     }
@@ -378,6 +393,17 @@ mod tests {
         assert_eq!(schema.field("price").unwrap().kind, FieldKind::Numeric);
         assert!(matches!(schema.field("genres").unwrap().kind, FieldKind::Ids { .. }));
         assert!(found.toml.contains("# its values are 0 and 1"), "{}", found.toml);
+    }
+
+    /// A model that takes another's answer for an input learns nothing of its own.
+    #[test]
+    fn what_a_model_answered_is_no_input() {
+        let found =
+            infer_from("s.csv", "user,item,click,pctr,predictedLoad,score\n1,2,0,0.25,7.5,0.5\n1,3,1,0.5,1.5,0.1\n");
+        assert_eq!(found.schema.score().unwrap().name, "pctr");
+        for field in ["predicted_load", "score"] {
+            assert_eq!(found.schema.field(field).unwrap().kind, FieldKind::Numeric, "{field}");
+        }
     }
 
     #[test]
