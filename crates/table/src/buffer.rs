@@ -1,12 +1,15 @@
 //! Memory of one page.
 
+use crate::block::Block;
 use bytemuck::{Pod, Zeroable};
 use memmap2::MmapMut;
 
-/// Floats, aligned to cache lines; large ones in memory of their own that asks for huge pages.
+/// Floats, aligned to cache lines; large ones in memory of their own that asks for huge pages, whole small pages in a block of
+/// such memory.
 #[derive(Debug)]
 pub(crate) enum Buffer {
     Heap(Vec<Line>),
+    Block(Block),
     Mapped(MmapMut),
 }
 
@@ -21,11 +24,14 @@ const LINE: usize = 16;
 pub(crate) const HUGE: usize = 2 << 20;
 
 impl Buffer {
-    /// At least `len` floats, each of them `value`.
-    pub(crate) fn new(len: usize, value: f32) -> Buffer {
-        let bytes = len * size_of::<f32>();
+    /// At least `len` floats, each of them `value`; `whole` where they fill their page, so that they will not grow.
+    pub(crate) fn new(len: usize, value: f32, whole: bool) -> Buffer {
+        let (bytes, lines, line) = (len * size_of::<f32>(), len.div_ceil(LINE), Line([value; LINE]));
         match (bytes * 2 > HUGE).then(|| map(bytes)).flatten() {
-            None => Buffer::Heap(vec![Line([value; LINE]); len.div_ceil(LINE)]),
+            None => match whole.then(|| Block::new(lines, line)).flatten() {
+                Some(block) => Buffer::Block(block),
+                None => Buffer::Heap(vec![line; lines]),
+            },
             Some(map) => {
                 let mut buffer = Buffer::Mapped(map);
                 if value.to_bits() != 0 {
@@ -36,11 +42,17 @@ impl Buffer {
         }
     }
 
-    /// Grows to at least `len` floats; new ones are `value`. Mapped memory keeps its length, which is that of a whole
-    /// page.
-    pub(crate) fn grow(&mut self, len: usize, value: f32) {
-        if let Buffer::Heap(lines) = self {
-            lines.resize(len.div_ceil(LINE), Line([value; LINE]));
+    /// Grows to at least `len` floats; new ones are `value`. Other memory than the heap's keeps its length, which is that of a
+    /// whole page; what becomes one moves there.
+    pub(crate) fn grow(&mut self, len: usize, value: f32, whole: bool) {
+        let Buffer::Heap(lines) = self else { return };
+        match whole && lines.len() < len.div_ceil(LINE) {
+            false => lines.resize(len.div_ceil(LINE), Line([value; LINE])),
+            true => {
+                let mut grown = Buffer::new(len, value, true);
+                grown.floats_mut()[..lines.len() * LINE].copy_from_slice(bytemuck::cast_slice(lines));
+                *self = grown;
+            }
         }
     }
 
@@ -48,6 +60,7 @@ impl Buffer {
     pub(crate) fn floats(&self) -> &[f32] {
         match self {
             Buffer::Heap(lines) => bytemuck::cast_slice(lines),
+            Buffer::Block(block) => bytemuck::cast_slice(block.lines()),
             Buffer::Mapped(map) => bytemuck::cast_slice(map),
         }
     }
@@ -56,6 +69,7 @@ impl Buffer {
     pub(crate) fn floats_mut(&mut self) -> &mut [f32] {
         match self {
             Buffer::Heap(lines) => bytemuck::cast_slice_mut(lines),
+            Buffer::Block(block) => bytemuck::cast_slice_mut(block.lines_mut()),
             Buffer::Mapped(map) => bytemuck::cast_slice_mut(map),
         }
     }
@@ -63,7 +77,7 @@ impl Buffer {
 
 impl Clone for Buffer {
     fn clone(&self) -> Buffer {
-        let mut copy = Buffer::new(self.floats().len(), 0.0);
+        let mut copy = Buffer::new(self.floats().len(), 0.0, matches!(self, Buffer::Block(_)));
         copy.floats_mut()[..self.floats().len()].copy_from_slice(self.floats());
         copy
     }
@@ -72,7 +86,7 @@ impl Clone for Buffer {
 /// Zeroed memory that asks for huge pages: random rows of a table of gigabytes otherwise wait for its page tables as
 /// often as for the rows. `None` where the system refuses; asking for huge pages may fail without harm.
 #[cfg(target_os = "linux")]
-fn map(bytes: usize) -> Option<MmapMut> {
+pub(crate) fn map(bytes: usize) -> Option<MmapMut> {
     let map = MmapMut::map_anon(bytes).ok()?;
     map.advise(memmap2::Advice::HugePage).ok();
     Some(map)
@@ -80,6 +94,6 @@ fn map(bytes: usize) -> Option<MmapMut> {
 
 /// Other systems choose the size of pages themselves.
 #[cfg(not(target_os = "linux"))]
-fn map(_bytes: usize) -> Option<MmapMut> {
+pub(crate) fn map(_bytes: usize) -> Option<MmapMut> {
     None
 }

@@ -37,6 +37,7 @@
 //! ```
 
 mod accumulator;
+mod block;
 mod buffer;
 mod chunks;
 mod error;

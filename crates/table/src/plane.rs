@@ -53,8 +53,8 @@ impl Plane {
         let last = self.pages.len().checked_sub(1);
         self.pages.resize_with(rows.div_ceil(1 << self.page_bits), || Page::Unset);
         if let Some(last) = last.filter(|&last| !matches!(self.pages[last], Page::Unset)) {
-            let (len, initial) = (self.page_rows(last) * self.dim, self.initial);
-            self.owned(last).grow(len, initial);
+            let (len, initial, whole) = (self.page_rows(last) * self.dim, self.initial, self.is_whole(last));
+            self.owned(last).grow(len, initial, whole);
         }
     }
 
@@ -70,7 +70,7 @@ impl Plane {
         if small.iter().all(|page| matches!(page, Page::Unset)) {
             return;
         }
-        let mut huge = Buffer::new(self.dim << huge_bits, self.initial);
+        let mut huge = Buffer::new(self.dim << huge_bits, self.initial, true);
         for (page, out) in small.iter().zip(huge.floats_mut().chunks_mut(small_len)) {
             let len = page.floats().len().min(out.len());
             out[..len].copy_from_slice(&page.floats()[..len]);
@@ -138,6 +138,10 @@ impl Plane {
         }
     }
 
+    fn is_whole(&self, page: usize) -> bool {
+        self.page_rows(page) == 1 << self.page_bits
+    }
+
     #[inline(always)]
     fn owned(&mut self, page: usize) -> &mut Buffer {
         if !matches!(self.pages[page], Page::Owned(_)) {
@@ -153,7 +157,7 @@ impl Plane {
     #[inline(never)]
     fn own(&mut self, page: usize) {
         let buffer = match std::mem::replace(&mut self.pages[page], Page::Unset) {
-            Page::Unset => Buffer::new(self.page_rows(page) * self.dim, self.initial),
+            Page::Unset => Buffer::new(self.page_rows(page) * self.dim, self.initial, self.is_whole(page)),
             Page::Owned(buffer) => buffer,
             Page::Shared(shared) => Arc::unwrap_or_clone(shared),
         };
