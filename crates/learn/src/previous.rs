@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PreviousScores {
-    /// What the version in service really scored when the event happened: out of sample by construction, and free.
-    /// Examples from before the loop have none.
+    /// What was really answered when the event happened: out of sample by construction, and free. It is what the log's field
+    /// of scores says, or a file of them, where there is one; else what the version in service gave, and examples from before
+    /// the loop have none.
     #[default]
     Logged,
     /// What the version before the update scores of all that it trains on, older periods included, which it has

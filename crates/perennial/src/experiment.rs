@@ -31,7 +31,7 @@ pub struct Experiment {
     #[serde(default)]
     pub model: BackboneConfig,
     /// A file of scores that another system served, relative to the experiment file: what "logged" earlier scores are, in the
-    /// place of what each method's own versions served.
+    /// place of what each method's own versions served. A log that has a field of scores needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served_scores: Option<PathBuf>,
     /// The training loop.

@@ -217,6 +217,22 @@ fn a_damaged_version_is_found() {
     desk.refused("inspect run incremental/1", &["histories", "incremental/1/0004"]);
 }
 
+/// What can be read is listed beside what cannot, which can be removed.
+#[test]
+fn a_version_without_a_manifest_hides_no_other() {
+    let desk = desk();
+    desk.done("run small.toml --out run");
+    desk.write("run/store/versions/incremental/1/0004.manifest", "");
+    let said = desk.call("versions run");
+    let told = said.out.contains("pretrained/1") && !said.out.contains("incremental/1/0004");
+    assert!(said.code == 1 && told, "{said:?}");
+    for part in ["versions cannot be read", "0004.manifest is damaged", "versions RUN delete VERSION"] {
+        assert!(said.err.contains(part), "{part}: {}", said.err);
+    }
+    desk.done("versions run delete incremental/1/0004");
+    desk.done("versions run");
+}
+
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
