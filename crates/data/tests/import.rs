@@ -57,6 +57,11 @@ fn scores_are_kept_as_logits_with_who_gave_them() {
     bench.import(&logits, &["b.csv"]);
     let shown: Vec<Option<f32>> = bench.rows()["shown"].as_primitive::<Float32Type>().iter().collect();
     assert_eq!(shown, [Some(1.5), Some(-0.1), Some(0.5)]);
+    bench.file("c.csv", "t,click,p,model\n1,0,1e300,v1\n2,1,nan,v1\n3,0,3,\n");
+    let mut options = bench.options(&logits, &["c.csv"]);
+    options.max_bad = 1.0;
+    let bad = import(&options, &|_| {}).unwrap().manifest.notes.bad_rows;
+    assert_eq!(bad, [("not_finite".to_owned(), 2)].into());
 }
 
 /// A place for files to import, and for the log.

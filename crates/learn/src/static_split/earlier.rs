@@ -1,5 +1,5 @@
-//! Earlier scores of a static split, which no earlier version of the model has seen: those that its rows came with, or of models
-//! made for the purpose (ReLoop, SIGIR 2022; its spec, section 2).
+//! Earlier scores of the examples of a static split: those that its rows came with or, where nothing was in service when
+//! they were logged, of models made for the purpose (ReLoop, SIGIR 2022; its spec, section 2).
 
 use super::{SplitEnv, SplitStep, StaticSplit, fit};
 use crate::scoring::score;
@@ -11,8 +11,8 @@ use perennial_stream::SeenPeriod;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Who scored the training examples, or scores them now. Models that are made for it have the recipe of the one in question, learn by cross-entropy under the
-/// same schedule, and have vocabularies of their own, of what they learned from.
+/// Who scored the training examples, or scores them now. Models that are made for it have the recipe of the one in question,
+/// learn by cross-entropy under the same schedule, and have vocabularies of their own, of what they learned from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum EarlierScores {

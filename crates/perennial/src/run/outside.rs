@@ -38,13 +38,33 @@ impl Outside {
         match (log.schema().score(), &experiment.served_scores) {
             (None, None) => Ok(None),
             (None, Some(path)) => Outside::read_file(path, prepared).map(Some),
-            (Some(field), None) => Ok(Some(Outside::Column(Named::in_log(log, &field.name)?))),
+            (Some(_), None) if !compared(experiment) => Ok(None),
+            (Some(field), None) => Outside::of_column(log, &field.name).map(Some),
             (Some(field), Some(_)) => bail!(
                 "served_scores: the log has scores of its own in \"{}\"; leave one of them out (a log is imported without the \
                  column by a schema without the field)",
                 field.name
             ),
         }
+    }
+
+    /// A column without a score is a mistake. Costs a reading of the log.
+    fn of_column(log: &Log, score: &str) -> Result<Outside> {
+        let (mut events, mut versions) = (0, BTreeSet::new());
+        for batch in log.batches() {
+            let batch = batch?;
+            events += batch.column_by_name(score).map_or(0, |scores| scores.len() - scores.null_count());
+            if let Some(names) = batch.column_by_name(&version_name(score)) {
+                note_versions(&mut versions, names);
+            }
+        }
+        if events == 0 {
+            bail!(
+                "previous = \"logged\": the log says in \"{score}\" what was served, but no event has a value; import it by a schema \
+                 without the field to learn from what each method's own versions serve"
+            );
+        }
+        Ok(Outside::Column(Named { source: format!("column {score}"), events, versions }))
     }
 
     /// A file that knows no event of the log is a mistake.
@@ -95,20 +115,13 @@ impl Outside {
     }
 }
 
-impl Named {
-    /// What a log's column of scores says. Costs a reading of the log.
-    fn in_log(log: &Log, score: &str) -> Result<Named> {
-        let (mut events, mut versions) = (0, BTreeSet::new());
-        for batch in log.batches() {
-            let batch = batch?;
-            events += batch.column_by_name(score).map_or(0, |scores| scores.len() - scores.null_count());
-            if let Some(names) = batch.column_by_name(&version_name(score)) {
-                note_versions(&mut versions, names);
-            }
-        }
-        Ok(Named { source: format!("column {score}"), events, versions })
-    }
+/// Whether any loss compares with what was served.
+fn compared(experiment: &Experiment) -> bool {
+    let training = &experiment.training;
+    training.objective.needs_previous() || experiment.method.iter().any(|method| method.compares_with_served(training))
+}
 
+impl Named {
     fn describe(&self) -> String {
         let Named { source, events, versions } = self;
         let shown: Vec<&str> = versions.iter().map(String::as_str).take(SHOWN).collect();

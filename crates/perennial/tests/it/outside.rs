@@ -120,6 +120,12 @@ fn scores_in_the_log_are_as_scores_in_a_file() {
     let named = &lineage.extra["served_scores"];
     assert!(named.starts_with("column served of ") && named.ends_with(" by v7"), "{lineage:?}");
 
+    let empty = folder.path().join("empty");
+    with_scores(&log.path().join("log"), &Scores::default(), &empty);
+    let unscored = Experiment { log: empty, ..column.clone() };
+    let error = format!("{:#}", run_on(&unscored, &folder.path().join("none"), 1, Disk::default()).unwrap_err());
+    assert!(error.contains("\"served\"") && error.contains("no event has a value"), "{error}");
+
     let both = Experiment { served_scores: Some(file), ..column };
     let error = format!("{:#}", run_on(&both, &folder.path().join("both"), 1, Disk::default()).unwrap_err());
     assert!(error.contains("the log has scores of its own in \"served\""), "{error}");
