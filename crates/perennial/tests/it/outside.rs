@@ -25,6 +25,14 @@ fn reloop(log: &Path) -> Experiment {
     experiment
 }
 
+/// Stopped after two periods and taken up again.
+fn run_in_two(experiment: &Experiment, out: &Path) -> Outcome {
+    let mut part = experiment.clone();
+    part.protocol.periods = Some(2);
+    run_on(&part, out, 2, Disk::default()).unwrap();
+    run_on(experiment, out, 2, Disk::default()).unwrap()
+}
+
 /// All that a method served, in one file.
 fn all_served(run: &Path, to: &Path) {
     let mut files: Vec<PathBuf> =
@@ -50,10 +58,7 @@ fn what_was_served_elsewhere_is_as_what_was_served_here() {
 
     let outside = Experiment { served_scores: Some(file.clone()), ..own.clone() };
     let out = folder.path().join("outside");
-    let mut part = outside.clone();
-    part.protocol.periods = Some(2);
-    run_on(&part, &out, 2, Disk::default()).unwrap();
-    let found = run_on(&outside, &out, 2, Disk::default()).unwrap();
+    let found = run_in_two(&outside, &out);
     assert_eq!(found.digest, expected.digest);
     left_by(&out, &found);
     let store = Store::open(out.join("store")).unwrap();
@@ -105,10 +110,7 @@ fn scores_in_the_log_are_as_scores_in_a_file() {
 
     let column = Experiment { log: scored, ..own };
     let out = folder.path().join("column");
-    let mut part = column.clone();
-    part.protocol.periods = Some(2);
-    run_on(&part, &out, 2, Disk::default()).unwrap();
-    let found = run_on(&column, &out, 2, Disk::default()).unwrap();
+    let found = run_in_two(&column, &out);
     // Versions hold the schema, which is another one; what they learned and scored is the same.
     let metrics = |outcome: &Outcome| -> Vec<PeriodMetrics> {
         let seeds = outcome.results.methods.iter().flat_map(|method| &method.seeds);
